@@ -1,0 +1,67 @@
+"""How every command here ends: one clear message on stderr, the right exit status, no traceback for what a user can cause.
+
+Exit status: 0 success, 1 the work failed (no disk space, out of memory, a check not passed), 2 bad usage or bad input,
+130 stopped by Ctrl-C or SIGTERM. A bug still shows its traceback.
+"""
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+
+class UserError(ValueError):
+    """Bad input or bad usage. The message names the thing, the value and the fix. Exit status 2."""
+
+
+class WorkError(RuntimeError):
+    """The input was right and the work still failed; the message says what is kept and what to do. Exit status 1."""
+
+
+def run_command(main: Callable[[], int | None]) -> None:
+    """Run `main` and leave the process with its exit status; a status of None counts as 0."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        status = main() or 0
+        sys.stdout.flush()
+    except UserError as error:
+        status = _say(f"error: {error}", 2)
+    except WorkError as error:
+        status = _say(f"error: {error}", 1)
+    except KeyboardInterrupt:
+        status = _say("\nstopped. What was finished is kept; the same command continues from there.", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except Exception as error:
+        message = resource_message(error)
+        if message is None:
+            raise
+        status = _say(f"error: {message}", 1)
+    sys.exit(status)
+
+
+def resource_message(error: BaseException) -> str | None:
+    """What to tell the user when the machine ran out of something; None for any other error.
+
+    Libraries wrap a full disk in types of their own (safetensors, torch.save), so the text is looked at too.
+    """
+    text = str(error)
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in text:
+        where = getattr(error, "filename", None)
+        return f"no disk space left{f' for {where}' if where else ''}. What was whole before is intact; free some space and run again."
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+        return "out of memory. Lower micro_batch_tokens or --batch-size, or use a machine with more memory."
+    if isinstance(error, PermissionError):
+        return f"no permission to use {error.filename}. Choose a place that you may write to."
+    return None
+
+
+def _stop(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(message: str, status: int) -> int:
+    print(message, file=sys.stderr)
+    return status

@@ -1,0 +1,1 @@
+"""Prompts in, scores with intervals out: base and tuned side by side."""

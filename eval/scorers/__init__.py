@@ -1,0 +1,1 @@
+"""Pure, versioned functions: a response in, a score and its reason out."""

@@ -1,0 +1,1 @@
+"""A run folder in, the release folder with its Hub page out."""

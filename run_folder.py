@@ -1,0 +1,100 @@
+"""The run folder, where the stations meet: what its files are called and how a file comes to be there whole.
+
+A file or folder appears under its final name only when it is complete: written beside, fsynced, renamed.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from command import UserError, WorkError
+
+SCHEMA_VERSION = 1
+
+
+@contextmanager
+def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a file that takes its final name only if the block ends without an error; mode is "w" (UTF-8) or "wb"."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to fill that replaces `path` only if the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    try:
+        yield building
+        for file in building.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as stream:
+                    os.fsync(stream.fileno())
+        building.chmod(0o755)
+        replace_folder(building, path)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Rename `new` to `path`; what stood there is removed only after the new one is in place."""
+    old = path.with_name(f".{path.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        os.rename(path, old)
+    os.rename(new, path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Write a record with its schema_version first, in UTF-8, indented, whole. NaN and Infinity are refused: JSON has none."""
+    with whole_file(path) as stream:
+        json.dump({"schema_version": SCHEMA_VERSION, **record}, stream, ensure_ascii=False, indent=1, allow_nan=False)
+        stream.write("\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a record that `write_json` wrote. UserError if it is missing, broken or of another schema."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing. Run the step that writes it first.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}). Remove it and run the step that writes it again.") from None
+    version = record.get("schema_version") if isinstance(record, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UserError(f"{path} has schema_version {version!r}; this code reads {SCHEMA_VERSION}. Write it anew.")
+    return record
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def require_space(path: Path, size: int, what: str) -> None:
+    """WorkError if fewer than `size` bytes are free where `path` will be; asked before the work, not after."""
+    place = path.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < size:
+        raise WorkError(f"{what} needs {size / 1e9:.1f} GB in {place}; {free / 1e9:.1f} GB are free. Free some space or choose another --output.")

@@ -1,0 +1,1 @@
+"""Preference pairs in, ORPO weights and training.json out."""
