@@ -28,8 +28,8 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -58,8 +58,8 @@ def replace_folder(new: Path, path: Path) -> None:
     old = path.with_name(f".{path.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if path.exists():
-        os.rename(path, old)
-    os.rename(new, path)
+        path.rename(old)
+    new.rename(path)
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -30,6 +30,7 @@ def data_report(data: Preferences, encoding: Encoding) -> dict[str, Any]:
     encoded = encoding.pairs
     longer = sum(len(pair.chosen) > len(pair.rejected) for pair in encoded)
     return {
+        "sha256": data.sha256,
         "rows": sum(source["rows"] for source in data.sources),
         "kept": len(kept),
         "sources": data.sources,

@@ -8,7 +8,6 @@
 """
 
 import contextlib
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
-from run_folder import replace_folder
 from training import loss
 from training.attention import decode_hidden
+from training.checkpoints import publish, writing_folder
 from training.encoding import EncodedPair
 from training.packing import collate, pack_step
 
@@ -139,20 +138,18 @@ class ORPOTrainer(Trainer):
         super().log(logs, start_time)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        final = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        building = final.with_name(".writing")
-        self.args.output_dir, kept = str(building), self.args.output_dir
+        folder = Path(self.args.output_dir)
+        building = writing_folder(folder) if self.args.should_save else folder / ".writing"
+        self.accelerator.wait_for_everyone()
         limit, self.args.save_total_limit = self.args.save_total_limit, None
+        self.args.output_dir = str(building)
         try:
             super()._save_checkpoint(model, trial)
         finally:
-            self.args.output_dir, self.args.save_total_limit = kept, limit
+            self.args.output_dir, self.args.save_total_limit = str(folder), limit
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            sync_files(building / final.name)
-            replace_folder(building / final.name, final)
-            building.rmdir()
-            remove_old_checkpoints(final.parent, limit)
+            publish(building / f"checkpoint-{self.state.global_step}", folder, limit)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         return 0
@@ -164,22 +161,3 @@ def pair_sums(nll: torch.Tensor, chosen: torch.Tensor, rejected: torch.Tensor) -
     gap = loss.log_odds_ratio(chosen, rejected)
     ratio = loss.odds_ratio_loss(chosen, rejected)
     return torch.stack([nll.detach(), ratio.sum(), gap.sum(), (gap > 0).float().sum()]).double()
-
-
-def sync_files(folder: Path) -> None:
-    for file in folder.iterdir():
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())
-
-
-def checkpoints_of(folder: Path) -> list[Path]:
-    """Whole checkpoints, oldest first."""
-    found = [p for p in folder.glob("checkpoint-*") if p.name[11:].isdigit() and (p / "trainer_state.json").is_file()]
-    return sorted(found, key=lambda p: int(p.name[11:]))
-
-
-def remove_old_checkpoints(folder: Path, limit: int | None) -> None:
-    import shutil
-
-    for old in checkpoints_of(folder)[: -limit if limit else None] if limit else []:
-        shutil.rmtree(old)
