@@ -1,8 +1,13 @@
 """What several tests need: a tiny real Llama, a small real tokenizer with a ChatML template, and the road to shared data."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Tiny models are fastest on one thread, also in the commands that tests start; two threads each would fight for two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

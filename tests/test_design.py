@@ -1,0 +1,72 @@
+"""The map of the design, held against the code."""
+
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from tests.conftest import ROOT
+
+COMMANDS = (
+    "training.train", "training.inspect_pairs", "eval.run", "eval.rescore", "eval.report", "model_card.build", "upload",
+    "inference.chat", "inference.generate", "inference.compare",
+)  # fmt: skip
+
+
+def test_stations_do_not_import_their_neighbours():
+    from importlinter.cli import lint_imports
+
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0
+
+
+def test_the_map_catches_a_forbidden_import(tmp_path):
+    """The contract itself is alive: a copy of the tree with one bad import breaks it."""
+    import shutil
+
+    for name in ("training", "eval", "model_card", "inference"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.jsonl", "__pycache__"))
+    for name in ("upload.py", "command.py", "run_folder.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    with (tmp_path / "training" / "loss.py").open("a") as stream:
+        stream.write("\nimport eval.statistics\n")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "training is not allowed to import eval" in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_needs_no_torch_and_bad_flags_are_status_2(name):
+    code = (
+        "import importlib, sys, time\n"
+        f"module = importlib.import_module({name!r})\n"
+        "for word in ('--help', '--no-such-flag'):\n"
+        "    try: module.main([word])\n"
+        "    except SystemExit as stop: print(stop.code)\n"
+        "    except ValueError as error: print(2)\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "2"
+    assert "usage:" in done.stdout
+
+
+def test_requirements_are_pinned():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    assert all("==" in line for line in lines if line and not line.startswith("#"))
+
+
+def test_ruff_and_contract_settings_are_there():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    assert settings["ruff"]["line-length"] == 120
+    assert len(settings["importlinter"]["contracts"]) == 2

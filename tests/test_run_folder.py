@@ -1,0 +1,66 @@
+"""A file is there whole or not at all."""
+
+import errno
+import json
+
+import pytest
+
+import run_folder
+from command import UserError, WorkError, resource_message
+
+
+def test_json_round_trip_with_version(tmp_path):
+    run_folder.write_json(tmp_path / "deep" / "a.json", {"词": 1})
+    assert run_folder.read_json(tmp_path / "deep" / "a.json") == {"schema_version": 1, "词": 1}
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.json"
+    run_folder.write_json(path, {"x": 1})
+    with pytest.raises(ValueError, match="Out of range float"):
+        run_folder.write_json(path, {"x": float("nan")})
+    assert json.loads(path.read_text())["x"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_failed_folder_leaves_the_old_one(tmp_path):
+    target = tmp_path / "release"
+    with run_folder.whole_folder(target) as folder:
+        (folder / "a").write_text("old")
+    with pytest.raises(RuntimeError), run_folder.whole_folder(target) as folder:
+        (folder / "a").write_text("new")
+        raise RuntimeError
+    assert (target / "a").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["release"]
+
+
+def test_a_folder_is_replaced_not_merged(tmp_path):
+    for name in ("a", "b"):
+        with run_folder.whole_folder(tmp_path / "release") as folder:
+            (folder / name).write_text(name)
+    assert [p.name for p in (tmp_path / "release").iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "is missing"), ("{", "not valid JSON"), ('{"schema_version": 99}', "schema_version 99"), ("[]", "None")],
+)
+def test_bad_records_are_named(tmp_path, content, message):
+    path = tmp_path / "r.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        run_folder.read_json(path)
+
+
+def test_space_is_asked_for_where_the_file_will_be(tmp_path):
+    run_folder.require_space(tmp_path / "not" / "there" / "yet", 1, "x")
+    with pytest.raises(WorkError, match=r"x needs 1000000000\.0 GB"):
+        run_folder.require_space(tmp_path, 10**18, "x")
+
+
+def test_what_ran_out_is_said():
+    assert "no disk space" in resource_message(OSError(errno.ENOSPC, "No space left on device", "f"))
+    assert "no disk space" in resource_message(RuntimeError("I/O error: No space left on device (os error 28)"))
+    assert "out of memory" in resource_message(RuntimeError("CUDA out of memory. Tried"))
+    assert resource_message(KeyError("x")) is None
