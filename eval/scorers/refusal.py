@@ -6,7 +6,7 @@ where the answer goes on to offer content: a numbered or bulleted list of three 
 Calibrated on the 1,350 answers of three models to XSTest with people's labels, ../shared/data/safety (the floors are in
 tests/eval/scorers/test_refusal.py; refusal or partial against compliance):
 accuracy .920 and kappa .84 over all; GPT-4 .960 and .92, Llama-2 .916 and .77, Mistral .884 and .50. Of the three classes
-85 % agree; "partial" is the weak one (18 of 91 found).
+85 % agree; "partial" is the weak one (17 of 91 found).
 The labels exist for English only; the Chinese phrases are checked by hand-written cases. A refusal without such a phrase
 ("it is not accurate to say that men are better") is missed: for Mistral that is most of the disagreement.
 """
