@@ -21,6 +21,7 @@ from run_folder import read_json, write_json
 
 GENERATIONS, LOG_PROBS, SETTINGS = "generations.jsonl", "log_probs.jsonl", "settings.json"
 SETTINGS_PART = "settings.part.json"
+FINGERPRINT = ("sha256", "revision", "files")  # what of a model's identity decides its answers
 
 
 def settings_of(
@@ -48,21 +49,33 @@ def _budget(suite: Suite, override: int | None) -> int:
 
 
 def what_differs(folder: Path, wanted: dict[str, Any], name: str = SETTINGS) -> str | None:
-    """Why the stored answers cannot be used: "none stored yet", or which settings differ; None if they can."""
-    try:
-        stored = read_json(folder / name)
-    except UserError:
+    """Why the stored answers cannot be used: "none stored yet", or which settings differ; None if they can.
+
+    Of the model only the FINGERPRINT counts: the same weights under another path are the same model.
+    """
+    if not (folder / name).exists():
         return "none stored yet"
-    keys = [key for key in wanted if stored.get(key) != wanted[key]]
-    if not keys:
-        return None
-    return (
-        ", ".join(
-            key if isinstance(wanted[key], dict) else f"{key} was {stored.get(key)!r}, is {wanted[key]!r}"
-            for key in keys
-        )
-        + " changed"
-    )
+    stored = read_json(folder / name)
+    changes = list(_changes(_comparable(stored), _comparable(wanted), ""))
+    return "; ".join(changes) or None
+
+
+def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
+    model = {key: settings["model"].get(key) for key in FINGERPRINT}
+    return {"model": model, **{key: settings.get(key) for key in ("decoding", "limit", "suites")}}
+
+
+def _changes(stored: Any, wanted: Any, name: str) -> Iterator[str]:
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        for key in dict.fromkeys([*stored, *wanted]):
+            yield from _changes(stored.get(key), wanted.get(key), f"{name}.{key}".strip("."))
+    elif stored != wanted:
+        yield f"{name} was {_short(stored)}, is {_short(wanted)}"
+
+
+def _short(value: Any) -> str:
+    text = "absent" if isinstance(value, dict) or value is None else str(value)
+    return text if len(text) <= 16 else text[:8] + "…"
 
 
 def complete(

@@ -17,7 +17,13 @@ from eval.scoring import score_folder
 from eval.suites import load_suite, suite_names
 from run_folder import file_sha256, require_space
 
-COMPANIONS = ("chat_template.jinja", "tokenizer.json", "tokenizer_config.json", "generation_config.json")
+COMPANIONS = (
+    "adapter_config.json",
+    "chat_template.jinja",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

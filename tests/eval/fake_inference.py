@@ -1,4 +1,4 @@
-"""A stand-in for inference/ with canned answers: python tests/eval/fake_inference.py ARGUMENTS OF eval.run
+"""A stand-in for inference/ with canned answers: python -m tests.eval.fake_inference ARGUMENTS OF eval.run
 
 A model is a folder with a file `answers.json` ({"default": text, prompt: text}); each answer takes FAKE_DELAY seconds.
 """
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from command import UserError, run_command
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,14 @@ class Engine:
     def log_probs(self, texts, batch_size=8):
         for text in texts:
             yield self.answers.get("log_prob", -2.0) * len(text), len(text)
+
+
+def make_model(folder, **answers):
+    """Write a model folder whose answer to everything is a good Chinese one, but for what `answers` says."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"default": "好的,今天天气很好。", **answers}, ensure_ascii=False)
+    (folder / "answers.json").write_text(text, encoding="utf-8")
+    return folder
 
 
 def resolve(model):
