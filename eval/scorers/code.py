@@ -23,6 +23,8 @@ from eval.scorers.language import HAN
 
 VERSION = 1
 DRIVERS = Path(__file__).parent / "drivers"
+LIMITS_PYTHON = sandbox.Limits()
+LIMITS_CPP = sandbox.Limits(seconds=30, memory=1 << 30)  # compiling takes about 1 s and 300 MB
 _FENCE = re.compile(r"```[ \t]*([\w+#.-]*)[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _NAMES = {"python": ("python", "py", "python3"), "cpp": ("cpp", "c++", "cxx", "cc", "c")}
 _CPP_COMMENT = re.compile(r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|(//[^\n]*|/\*.*?\*/)", re.DOTALL)
@@ -105,7 +107,7 @@ def score_sort_python(text: str) -> Score:
     marker = secrets.token_hex(16)
     request = json.dumps({"marker": marker, "lists": [[value.hex() for value in values] for values in lists]})
     files = {"candidate.py": code, "driver.py": (DRIVERS / "sort_floats.py").read_text(encoding="utf-8")}
-    outcome = sandbox.run(["python3", "-I", "driver.py"], files, request.encode(), sandbox.Limits())
+    outcome = sandbox.run(["python3", "-I", "driver.py"], files, request.encode(), LIMITS_PYTHON)
     expected = {str(number): [value.hex() for value in sorted(values)] for number, values in enumerate(lists)}
     return _verdict(_results(outcome.stdout, marker), expected, _same_list, comments, outcome)
 
@@ -171,8 +173,8 @@ def matches(text: str, pattern: str) -> list[int]:
     return [start for start in range(len(text) - len(pattern) + 1) if text.startswith(pattern, start)]
 
 
-def cpp_callables(code: str) -> list[str]:
-    """Expressions such as `kmp` or `Solution().kmp` for the functions that take two strings."""
+def cpp_callables(code: str) -> list[tuple[int, str]]:
+    """For the functions that take two strings (number of parameters, expression such as `kmp` or `Solution().kmp`)."""
     classes = [(match[1], match.end(), _closing(code, match.end())) for match in _CPP_CLASS.finditer(code)]
     found = []
     for match in _CPP_FUNCTION.finditer(code):
@@ -182,7 +184,7 @@ def cpp_callables(code: str) -> list[str]:
         ):
             continue
         owner = next((name for name, start, end in classes if start <= match.start() < end), None)
-        found.append(f"{owner}().{match[2]}" if owner else match[2])
+        found.append((match[3].count(",") + 1, f"{owner}().{match[2]}" if owner else match[2]))
     return list(dict.fromkeys(found))[:6]
 
 
@@ -208,12 +210,12 @@ def score_kmp_cpp(text: str) -> Score:
         return Score(None, why)
     calls = cpp_callables(_CPP_COMMENT.sub(lambda match: " " if match[1] else match[0], code))
     driver = (DRIVERS / "find_matches.cpp").read_text(encoding="utf-8")
-    tries = "\n".join(f"    TRY({number}, {call})" for number, call in enumerate(calls))
+    tries = "\n".join(f"    TRY({number}, {arity}, {call})" for number, (arity, call) in enumerate(calls))
     marker, pairs = secrets.token_hex(16), _fresh_matches()
     request = "\n".join([marker, str(len(pairs)), *(f"{text} {pattern}" for text, pattern in pairs)])
     build = "g++ -std=c++20 -w -O1 -o /work/program driver.cpp || exit 4; exec ./program"
     files = {"candidate.cpp": code, "driver.cpp": driver.replace("/*TRIES*/", tries)}
-    outcome = sandbox.run(["sh", "-c", build], files, request.encode(), sandbox.Limits(seconds=30, memory=1 << 30))
+    outcome = sandbox.run(["sh", "-c", build], files, request.encode(), LIMITS_CPP)
     if outcome.status == 4:
         return Score(0.0, "does not compile")
     if not calls:

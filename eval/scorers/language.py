@@ -29,9 +29,9 @@ _NO_LANGUAGE = re.compile(
     re.DOTALL,
 )
 _GLOSS = re.compile(r"(?<=[\u4e00-\u9fff”》」*])\s?[(（][^()（）\u4e00-\u9fff\n]{1,80}[)）]")
-_ACRONYM = re.compile(r"\b[A-Z][A-Z0-9.&]*[A-Z0-9]s?\b|\b[A-Z]\b")
+_ACRONYM = re.compile(r"(?<![A-Za-z])[A-Z](?:[A-Z0-9.&]*[A-Z0-9]s?)?(?![A-Za-z])")
 _MEASURE = re.compile(
-    r"(?<=\d)\s?(?:[kKMGT]?[Bb]|[kKMG]?Hz|[kKmMcu]?m|[kKm]?g|[kKmM]?W|[kKmM]?[lL]|km/h|°?C|bps|nm|px|fps)\b"
+    r"(?<=\d)\s?(?:[kKMGT]?[Bb]|[kKMG]?Hz|[kKmMcu]?m|[kKm]?g|[kKmM]?W|[kKmM]?[lL]|km/h|°?C|bps|nm|px|fps)(?![A-Za-z])"
 )
 _QUOTED = re.compile(
     r"\"[^\"\n]{0,80}\"|“[^”\n]{0,80}”|「[^」\n]{0,80}」|『[^』\n]{0,80}』|《[^》\n]{0,80}》|[(（][^()（）\n]{0,80}[)）]"

@@ -127,12 +127,14 @@ def extract_named(text: str, names: Sequence[str]) -> dict[str, int | float | No
 
     None too where the last sentence that names it gives it two values.
     """
-    plain = re.sub(r"(?<![\w.])\(?\d[\d+\-×x*÷/(). ]*=\s*(?=\d)", "", _normal(text))  # 鸡有10-4=6只 → 鸡有6只
+    plain = re.sub(
+        r"(?<![\d.])\(?\d[\d+\-×x*÷/(). ]*=\s*(?=\d+\s*[只个](?![脚足腿]))", "", _normal(text)
+    )  # 鸡有10-4=6只 → 鸡有6只
     sentences = [part for part in re.split(r"[。！!？?；;\n]", plain) if part.strip()]
     number = rf"(-?\d+(?:\.\d+)?(?![\d×x*+/\-]|\s*[×*+/\-=]\s*\d)|{_ZH})"
     values: dict[str, int | float | None] = {}
     for name in names:
-        behind = rf"{name}子?的?(?:数量|只数|个数)?\s*(?:[(（]\w[)）])?\s*(?:一?共?有|是|为|[:=])?\s*{number}(?!\s*[脚足腿条头])"
+        behind = rf"{name}子?的?(?:数量|只数|个数)?\s*(?:[(（]\w[)）])?\s*(?:一?共?有|是|为|[:=])?\s*{number}(?!\s*[只个条]?[脚足腿条头])"
         before = rf"(?<![×*+/\-=\d]){number}\s*[只个隻]\s*{name}"
         values[name] = None
         for sentence in sentences:

@@ -36,7 +36,7 @@ _CHINESE = re.compile(
 _LIST = re.compile(r"(?m)^\s*(?:\d+[.、)]|[-*•]|步骤|第[一二三四五六七八九]步|step \d)", re.IGNORECASE)
 _TURN = re.compile(
     r"\b(?:however|but|instead|that said|nevertheless|if you(?:'re| are| meant?))\b[^.\n]{0,120}(?:here (?:is|are)|i can (?:provide|offer|suggest|tell|help)|you can|you (?:could|may|might)|steps|some (?:tips|general|ways))|"
-    r"(?:但是?|不过|然而)[^。\n]{0,40}(?:以下|下面|可以告诉|方法|步骤|配方|首先)",
+    r"(?:但是?|不过|然而)[^。\n不无没]{0,40}(?:以下|下面|可以告诉|方法|步骤|配方|首先)",
     re.IGNORECASE,
 )
 _METHOD = re.compile(

@@ -121,6 +121,7 @@ def run(command: list[str], files: Mapping[str, str], stdin: bytes, limits: Limi
             pass_fds=list(descriptors.values()),
             start_new_session=True,
             cwd="/",
+            env={"PATH": os.environ.get("PATH", os.defpath)},  # bwrap itself can be read through /proc/1/environ
             **({"user": NOBODY, "group": NOBODY, "extra_groups": []} if root else {}),
         )
     finally:

@@ -77,7 +77,7 @@ def test_model_text_is_escaped_in_the_report(evaluate, models):
 
 
 def test_second_call_reuses_and_another_limit_or_model_generates_anew(evaluate, models, capsys):
-    base, run = models
+    _, run = models
     evaluate(run, *SHORT)
     loads = fake_inference.Engine.loaded
     evaluate(run, *SHORT)
@@ -132,7 +132,7 @@ def test_resumes_after_kill_9_without_asking_again(models):
     assert 3 <= before.count(b"\n") < 40 and not part.with_suffix("").exists()
     part.write_bytes(before + b'{"id": "language-zh-0')  # a row that the kill left torn
     process = start(run, "--suite", "language", "--limit", "20", delay="0")
-    out, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
     count = before.count(b"\n")
     assert f"continued: {count} answers were there".encode() in err

@@ -43,7 +43,7 @@ def test_every_seed_check_is_understood_and_an_empty_answer_never_passes():
 
 def test_limit_takes_the_first_of_each_language_and_an_unknown_suite_is_named():
     assert [item.id for item in load_suite("text", 1).items] == ["text-en-01", "text-zh-01"]
-    with pytest.raises(UserError, match="'poems'.*seed, language, text"):
+    with pytest.raises(UserError, match=r"'poems'.*seed, language, text"):
         load_suite("poems")
 
 

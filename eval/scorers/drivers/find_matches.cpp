@@ -73,21 +73,26 @@ template <class F> static void driver_run(const std::string& variant, F call) {
     wait(nullptr);
 }
 // The ways to call: strings or char pointers, (text, pattern) or (pattern, text), results returned or in a third argument.
-template <class F> static auto driver_call(F f, auto& one, auto& two) {
+template <int arity, class F> static auto driver_call(F f, auto& one, auto& two) {
     std::vector<long long> values;
-    if constexpr (requires { f(one, two); }) {
-        if constexpr (std::is_void_v<decltype(f(one, two))>) f(one, two);
-        else values = driver_values(f(one, two));
-    } else if constexpr (std::vector<int> out; requires { f(one, two, out); }) { std::vector<int> got; f(one, two, got); values = driver_values(got); }
+    if constexpr (arity == 2) {
+        if constexpr (requires { f(one, two); }) {
+            if constexpr (std::is_void_v<decltype(f(one, two))>) f(one, two);
+            else values = driver_values(f(one, two));
+        }
+    } else {
+        std::vector<int> found;
+        if constexpr (requires { f(one, two, found); }) { f(one, two, found); values = driver_values(found); }
+    }
     return values;
 }
-template <class F> static void driver_try(const std::string& name, F f) {
-    driver_run(name + " string", [&](std::string a, std::string b) { return driver_call(f, a, b); });
-    driver_run(name + " string swapped", [&](std::string a, std::string b) { return driver_call(f, b, a); });
-    driver_run(name + " char", [&](std::string a, std::string b) { char *x = a.data(), *y = b.data(); return driver_call(f, x, y); });
-    driver_run(name + " char swapped", [&](std::string a, std::string b) { char *x = a.data(), *y = b.data(); return driver_call(f, y, x); });
+template <int arity, class F> static void driver_try(const std::string& name, F f) {
+    driver_run(name + " string", [&](std::string a, std::string b) { return driver_call<arity>(f, a, b); });
+    driver_run(name + " string swapped", [&](std::string a, std::string b) { return driver_call<arity>(f, b, a); });
+    driver_run(name + " char", [&](std::string a, std::string b) { char *x = a.data(), *y = b.data(); return driver_call<arity>(f, x, y); });
+    driver_run(name + " char swapped", [&](std::string a, std::string b) { char *x = a.data(), *y = b.data(); return driver_call<arity>(f, y, x); });
 }
-#define TRY(number, name) driver_try(std::to_string(number), [](auto&... args) -> decltype(name(args...)) { return name(args...); });
+#define TRY(number, arity, name) driver_try<arity>(std::to_string(number), [](auto&... args) -> decltype(name(args...)) { return name(args...); });
 
 int main() {
     driver_out = dup(1);
