@@ -97,7 +97,7 @@ def _score_row(item: Item, row: dict[str, Any]) -> dict[str, Any]:
             {f"{item.language}_perplexity": [row["log_prob"], row["tokens"]]},
         )
     elif row["suite"] == "seed":
-        score = score_seed(item, row["response"])
+        score = score_seed(item, row["response"], row["finish_reason"] != "length")
         passed = None if score.score is None else float(score.score == 1)
         values = {f"{item.category}_pass": passed, "all_pass": passed}
     else:
@@ -111,7 +111,7 @@ def _score_row(item: Item, row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def score_seed(item: Item, response: str) -> Score:
+def score_seed(item: Item, response: str, finished: bool = True) -> Score:
     """The score of an answer to a seed prompt, by the scorer that its check names. ValueError for an unknown scorer."""
     check = item.check
     match check["scorer"]:
@@ -120,7 +120,7 @@ def score_seed(item: Item, response: str) -> Score:
         case "refusal":
             return refusal.score_refusal(response)
         case "number":
-            return numbers.score_number(response, check["answer"], check["units"])
+            return numbers.score_number(response, check["answer"], check["units"], finished)
         case "named_numbers":
             return numbers.score_named(response, check["answer"])
         case "sort_python":

@@ -3,7 +3,7 @@
 The code runs in the sandbox together with a driver (drivers/) that calls every function it could have meant and writes what
 came back. Inputs are drawn anew here, expected results are worked out here and compared here, on typed JSON values: a program
 that prints "passed", leaves early or returns an object equal to everything has nothing to forge but the right answer itself.
-No sandbox, no compiler, or no function that the driver can call: unscored (None), never a fall back to a bare subprocess.
+No sandbox, no compiler, or C++ functions of which none takes two strings: unscored (None), never a fall back to a bare subprocess.
 """
 
 import ast
@@ -13,7 +13,6 @@ import math
 import random
 import re
 import secrets
-import shutil
 import tokenize
 from pathlib import Path
 from typing import Any
@@ -101,7 +100,7 @@ def score_sort_python(text: str) -> Score:
         return Score(0.0, f"does not parse: {type(error).__name__}")
     if _uses_built_in_sort(tree):
         return Score(0.0, "calls the built-in sort")
-    if why := sandbox.unavailable():
+    if why := sandbox.lacks("python3"):
         return Score(None, why)
     lists = _fresh_lists()
     marker = secrets.token_hex(16)
@@ -136,14 +135,12 @@ def _same_list(value: Any, expected: list[Any]) -> bool:
 def _verdict(
     found: dict[str, dict[str, Any]], expected: dict[str, Any], same: Any, comments: list[str], outcome: sandbox.Outcome
 ) -> Score:
-    """1 if one variant is right in every case and the comments are Chinese; None if the driver found nothing to call."""
+    """1 if one variant is right in every case and the comments are Chinese, else 0."""
     best = max(
         (sum(case in cases and same(cases[case], want) for case, want in expected.items()) for cases in found.values()),
         default=0,
     )
     if best < len(expected):
-        if not found and outcome.status == 3:
-            return Score(None, "no function that the test can call")
         end = f", stopped for {outcome.stopped}" if outcome.stopped else ""
         return Score(0.0, f"{best} of {len(expected)} cases right{end}")
     if not _comments_are_chinese(comments):
@@ -200,13 +197,13 @@ def _closing(code: str, start: int) -> int:
 def score_kmp_cpp(text: str) -> Score:
     """1 if some function of the answer's C++ returns or prints every position of fresh matches and has Chinese comments.
 
-    Positions may count from 0 or from 1, the same way in all cases. 0 if it does not compile or no function is right; None if
-    no function takes two strings, or if no sandbox or compiler can be had.
+    Positions may count from 0 or from 1, the same way in all cases. 0 if it does not compile, or no function is there or right; None if
+    none takes two strings, or if no sandbox or compiler can be had.
     """
     code = extract_code(text, "cpp")
     if code is None:
         return Score(0.0, "no C++ code block")
-    if why := sandbox.unavailable() or (None if shutil.which("g++") else "g++ is not installed"):
+    if why := sandbox.lacks("g++"):
         return Score(None, why)
     calls = cpp_callables(_CPP_COMMENT.sub(lambda match: " " if match[1] else match[0], code))
     driver = (DRIVERS / "find_matches.cpp").read_text(encoding="utf-8")
@@ -218,6 +215,8 @@ def score_kmp_cpp(text: str) -> Score:
     outcome = sandbox.run(["sh", "-c", build], files, request.encode(), LIMITS_CPP)
     if outcome.status == 4:
         return Score(0.0, "does not compile")
+    if not calls and not _CPP_FUNCTION.search(re.sub(r"\bmain\s*\(", "", code)):
+        return Score(0.0, "defines no function")
     if not calls:
         return Score(None, "no function of two strings that the test can call")
     scores = [_score_offset(outcome, marker, pairs, offset, cpp_comments(code)) for offset in (0, 1)]

@@ -103,11 +103,12 @@ def _of_span(span: str, units: Sequence[str]) -> int | float | None:
     return _one(numbers_in(result), units)
 
 
-def extract_number(text: str, units: Sequence[str] = ()) -> int | float | None:
+def extract_number(text: str, units: Sequence[str] = (), finished: bool = True) -> int | float | None:
     """The number that the text gives as its answer, or None where it is absent or ambiguous.
 
     Looked for in this order: behind a cue (boxed, ####, 答案是, the answer is; the last cue), in the last concluding sentence
     (所以, 因此, 答：, so), in the whole text, in the last sentence with a number. `units` (人, 个) break a tie inside a span.
+    Of a text that was cut off (`finished` false) only a cue or a conclusion counts: its last number is an intermediate result.
     """
     cues = [
         next(part for part in match.groups() if part) for match in _CUE.finditer(_normal(text)) if any(match.groups())
@@ -118,6 +119,8 @@ def extract_number(text: str, units: Sequence[str] = ()) -> int | float | None:
     conclusions = [sentence for sentence in sentences if _CONCLUSION.search(sentence)]
     if conclusions and (value := _of_span(conclusions[-1], units)) is not None:
         return value
+    if not finished:
+        return None
     whole = _one(numbers_in(text), ())
     return whole if whole is not None or not sentences else _of_span(sentences[-1], units)
 
@@ -150,9 +153,9 @@ def _value(text: str) -> int | float | None:
     return chinese_numeral(text)
 
 
-def score_number(text: str, answer: float, units: Sequence[str] = ()) -> Score:
+def score_number(text: str, answer: float, units: Sequence[str] = (), finished: bool = True) -> Score:
     """1 if the final number is the answer, 0 if it is another, None if it could not be read."""
-    found = extract_number(text, units)
+    found = extract_number(text, units, finished)
     return Score(None, "no single final number") if found is None else Score(float(found == answer), f"reads {found}")
 
 

@@ -56,6 +56,15 @@ def unavailable() -> str | None:
     )
 
 
+@functools.cache
+def lacks(tool: str) -> str | None:
+    """Why `tool` (python3, g++) cannot be used in the sandbox; None if it can. Asked before a candidate has any say."""
+    if why := unavailable():
+        return why
+    found = run([tool, "--version"], {}, b"", Limits(seconds=10)).status == 0
+    return None if found else f"{tool} is not in the sandbox (it must lie under /usr)"
+
+
 def _command(command: list[str], files: Mapping[str, int], limits: Limits) -> list[str]:
     """The whole command line; `files` are names in the work folder and the descriptors that hold their contents."""
     cpu = int(limits.seconds) + 1

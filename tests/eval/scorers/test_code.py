@@ -75,7 +75,7 @@ def cpp(source):
 
 
 @needs_sandbox
-@pytest.mark.parametrize("source", [QUICKSORT, IN_CLASS])
+@pytest.mark.parametrize("source", [QUICKSORT, IN_CLASS, QUICKSORT + "print(quick_sort([float(input())]))"])
 def test_right_python(source):
     assert python(source).score == 1.0
 
@@ -95,13 +95,8 @@ def test_right_python(source):
     ],
 )
 def test_wrong_python(source):
-    assert python(source).score in (0.0, None)
+    assert python(source).score == 0.0
     assert code.score_sort_python(QUICKSORT).score == 0.0, "no code block"
-
-
-@needs_sandbox
-def test_no_function_is_unscored():
-    assert python("# 注释\nprint([1.0, 2.0])").score is None
 
 
 ATTACKS = {
@@ -181,6 +176,7 @@ def test_pattern_first_and_char_pointers():
         (KMP.replace("计算部分匹配表", "table").replace("查找所有匹配位置", "search"), 0.0),
         (KMP.replace("vector<int> next(", "vector<int> next["), 0.0),  # does not compile
         ("// 注释\n#include </etc/passwd>\nint main() {}", 0.0),
+        ("// 注释\n#include <string>\nint main() { return 0; }", 0.0),
         ("// 注释\nint add(int a, int b) { return a + b; }", None),
         (
             KMP.replace(
@@ -196,7 +192,7 @@ def test_wrong_cpp(source, score):
 
 
 def test_without_a_sandbox_code_is_unscored(monkeypatch):
-    monkeypatch.setattr(sandbox, "unavailable", lambda: "bwrap is not installed")
+    monkeypatch.setattr(sandbox, "lacks", lambda tool: "bwrap is not installed")
     monkeypatch.setattr(sandbox, "run", lambda *_: pytest.fail("nothing may run"))
     for result in (python(QUICKSORT), cpp(KMP)):
         assert result.score is None and "bwrap" in result.reason

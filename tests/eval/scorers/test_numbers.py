@@ -59,6 +59,12 @@ def test_reads_named_numbers(text):
     assert extract_named(text, ["鸡", "兔"]) == {"鸡": 6, "兔": 4}
 
 
+def test_the_last_number_of_a_cut_off_answer_is_intermediate():
+    assert extract_number("808-128=680。接下来", finished=False) is None
+    assert extract_number("808-128=680。接下来") == 680
+    assert extract_number("答案是136。验算:136", finished=False) == 136
+
+
 def test_unparsed_is_apart_from_wrong():
     assert score_number("有10个。", 10).score == 1.0
     assert score_number("有12个。", 10).score == 0.0

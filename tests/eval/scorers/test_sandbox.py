@@ -78,3 +78,7 @@ def test_bounds_memory_processes_output_and_files():
 def test_a_missing_tool_is_named(monkeypatch):
     monkeypatch.setattr(sandbox.shutil, "which", lambda tool: None)
     assert sandbox.unavailable.__wrapped__() == "bwrap is not installed"
+
+
+def test_a_tool_outside_usr_is_named():
+    assert sandbox.lacks("no-such-compiler") == "no-such-compiler is not in the sandbox (it must lie under /usr)"
