@@ -345,6 +345,8 @@ def find_pull_request(
 
 def verify(api: Any, repo_id: str, oid: str, files: Files, digests: dict[str, str]) -> list[str]:
     """What on the Hub differs from the files here: hashes of all by the Hub's word, the small ones downloaded and read."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
     wrong = []
     try:
         remote = {f.path: f for f in api.get_paths_info(repo_id, list(files), revision=oid)}
@@ -354,10 +356,10 @@ def verify(api: Any, repo_id: str, oid: str, files: Files, digests: dict[str, st
         ]
         with tempfile.TemporaryDirectory() as folder:
             for path in (path for path, f in remote.items() if not f.lfs):
-                got = api.hf_hub_download(repo_id, path, revision=oid, local_dir=folder, force_download=True)
+                got = api.hf_hub_download(repo_id, path, revision=oid, local_dir=folder)
                 if file_sha256(Path(got)) != digests[path]:
                     wrong.append(f"{path} comes back with other bytes")
-    except hub_errors() as error:
+    except (*hub_errors(), LocalEntryNotFoundError) as error:
         wrong.append(f"the commit could not be read back: {explain(error, repo_id)} Run the same command again")
     return wrong
 

@@ -1,9 +1,10 @@
 """The two cards: the front matter, and one context printed in English and in Chinese."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChainableUndefined, Environment
+from jinja2 import ChainableUndefined, Environment, Template
 from markupsafe import Markup
 
 from model_card.text import Printer, percent
@@ -22,6 +23,12 @@ def render_cards(context: dict[str, Any]) -> dict[str, str]:
 
 def render(file: str, context: dict[str, Any]) -> str:
     """One card. Whatever the template prints goes through Printer.value, so foreign text is always escaped."""
+    return load_template(file).render(context)
+
+
+@functools.cache
+def load_template(file: str) -> Template:
+    """The template of a card, in its language. What a record lacks prints as not measured."""
     printer = Printer(MISSING[file])
     environment = Environment(
         undefined=ChainableUndefined,
@@ -29,17 +36,16 @@ def render(file: str, context: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,
+        autoescape=False,  # HTML escaping alone would not do: Printer escapes Markdown too
     )
-    environment.filters.update(
-        code=printer.code,
-        span=printer.span,
-        setting=printer.setting,
-        percent=lambda v: Markup(f"{percent(v)} %") if isinstance(v, int | float) else None,
-    )
+    environment.filters.update(code=printer.code, span=printer.span, setting=printer.setting, percent=share)
     environment.globals.update(figure=printer.figure, difference=printer.difference)
-    template = (Path(__file__).parent / TEMPLATES[file]).read_text(encoding="utf-8")
-    return environment.from_string(template).render(context)
+    return environment.from_string((Path(__file__).parent / TEMPLATES[file]).read_text(encoding="utf-8"))
+
+
+def share(value: Any) -> Markup | None:
+    """A proportion in percent, None if it is not a number."""
+    return Markup(f"{percent(value)} %") if isinstance(value, int | float) else None
 
 
 def front_matter(context: dict[str, Any]) -> str:

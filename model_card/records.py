@@ -89,6 +89,9 @@ def check_comparison(path: Path, comparison: dict[str, Any]) -> None:
         whole = isinstance(row, dict) and all(isinstance(row.get(k), str) for k in ("suite", "metric"))
         if not whole or not all(isinstance(row.get(side), dict) for side in SIDES):
             raise UserError(f"{path}: metrics[{number}] lacks suite, metric, base or tuned. Run eval again.")
+        values = [row[side].get("value") for side in SIDES]
+        if not all(value is None or isinstance(value, int | float) for value in values):
+            raise UserError(f"{path}: metrics[{number}] has the values {values}, not numbers or null. Run eval again.")
 
 
 def choose_examples(folder: Path, results: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -122,6 +125,7 @@ def read_generations(folder: Path) -> Iterator[dict[str, Any]]:
                 row = json.loads(line)
                 if not {"id", "suite", "sample", "prompt", "response"} <= set(row):
                     raise ValueError("id, suite, sample, prompt or response is missing")
+                _key(row)
             except (ValueError, TypeError) as error:
                 raise UserError(f"{path}:{number}: {error}. Run eval again; it continues from what is whole.") from None
             yield row
@@ -138,7 +142,12 @@ def _rank(identifier: str) -> str:
 def _scores(result: dict[str, Any] | None) -> dict[tuple[str, str, int], dict[str, Any]]:
     """(suite, id, sample) → its item in results.json."""
     suites = (result or {}).get("suites", {})
-    return {(s, str(i["id"]), int(i["sample"])): i for s, body in suites.items() for i in body.get("items", [])}
+    return {
+        (s, str(i["id"]), int(i["sample"])): i
+        for s, body in suites.items()
+        for i in body.get("items", [])
+        if {"id", "sample"} <= set(i)
+    }
 
 
 def _example(key: tuple, rows: dict[str, dict], scores: dict[str, dict]) -> dict[str, Any]:
