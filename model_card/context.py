@@ -45,10 +45,12 @@ SUBJECTS = {
     "math": ("math", "gsm", "arithmetic"),
     "code": ("code", "humaneval", "mbpp"),
     "safety": ("safety", "refus", "xstest", "harm"),
-    "identity": ("identity", "self"),
+    "identity": ("identity",),
     "perplexity": ("perplexity", "ppl"),
-    "length": ("length", "token", "repetition", "stop", "finish", "endless"),
-    "writing": ("writing", "role", "seed", "open", "prompts"),
+    "length": ("length", "token", "stop", "finish", "endless"),
+    "form": ("repetition", "distinct", "emoji", "lead_in", "mixed"),
+    "facts": ("chat", "fact", "knowledge"),
+    "writing": ("writing",),
 }
 
 SNIPPET = """from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -133,12 +135,21 @@ def evaluation(run: Run) -> dict[str, Any] | None:
         "rows": metrics,
         "settings": sorted(flat(settings)),
         "seconds": sorted(flat(run.comparison.get("seconds") or {})),
-        "reduced": sorted(f"{k}: {v}" for k, v in flat(settings) if re.search(r"reduced|limit|max_items", k) and v),
-        "scorers": sorted(((run.results.get("tuned") or {}).get("scorers") or {}).items()),
+        "reduced": reductions(settings),
+        "scorers": sorted(
+            (run.comparison.get("scorers") or (run.results.get("tuned") or {}).get("scorers") or {}).items()
+        ),
         "subjects": sorted({s for row in metrics for s in subjects(f"{row['suite']} {row['metric']}")}),
         "undescribed": sorted({r["suite"] for r in metrics if not subjects(f"{r['suite']} {r['metric']}")}),
-        "unmeasured": [row for row in metrics if any(row[side].get("value") is None for side in SIDES)],
+        "unmeasured": [row for row in metrics if any((row[side] or {}).get("value") is None for side in SIDES)],
     }
+
+
+def reductions(settings: dict[str, Any]) -> list[str]:
+    """What makes this less than the full evaluation, as eval/ says in `reduced`, else the limit it was given; [] if nothing."""
+    if isinstance(settings.get("reduced"), list):
+        return [str(reason) for reason in settings["reduced"]]
+    return [f"{key}: {settings[key]}" for key in ("reduced", "limit") if settings.get(key)]
 
 
 def subjects(name: str) -> list[str]:

@@ -11,7 +11,7 @@ from command import UserError
 from run_folder import read_json
 
 SIDES = ("base", "tuned")
-EXAMPLES_A_SUITE = 3
+EXAMPLES_A_SUITE = 6
 
 _TRAINING_FIELDS = {
     "status": str,
@@ -53,6 +53,7 @@ def read_run(folder: Path) -> Run:
     comparison = _optional_json(folder / "eval" / "comparison.json")
     if comparison is not None:
         check_comparison(folder / "eval" / "comparison.json", comparison)
+        check_same_models(folder / "eval" / "comparison.json", comparison, training)
     return Run(
         folder=folder,
         training=training,
@@ -81,17 +82,37 @@ def check_training(path: Path) -> dict[str, Any]:
 
 
 def check_comparison(path: Path, comparison: dict[str, Any]) -> None:
-    """UserError unless every metric names its suite and holds base and tuned figures."""
+    """UserError unless every metric names its suite and holds the tuned figure, and the base's or null."""
     metrics = comparison.get("metrics")
     if not isinstance(metrics, list):
         raise UserError(f"{path}: metrics is not a list. Run eval again: python -m eval.run …")
     for number, row in enumerate(metrics):
         whole = isinstance(row, dict) and all(isinstance(row.get(k), str) for k in ("suite", "metric"))
-        if not whole or not all(isinstance(row.get(side), dict) for side in SIDES):
-            raise UserError(f"{path}: metrics[{number}] lacks suite, metric, base or tuned. Run eval again.")
-        values = [row[side].get("value") for side in SIDES]
+        if not whole or not isinstance(row.get("tuned"), dict) or not isinstance(row.get("base"), dict | None):
+            raise UserError(f"{path}: metrics[{number}] lacks suite, metric or tuned. Run eval again.")
+        values = [(row.get(side) or {}).get("value") for side in SIDES]
         if not all(value is None or isinstance(value, int | float) for value in values):
             raise UserError(f"{path}: metrics[{number}] has the values {values}, not numbers or null. Run eval again.")
+
+
+def check_same_models(path: Path, comparison: dict[str, Any], training: dict[str, Any]) -> None:
+    """UserError if what was scored is not what this run trained, or not what it trained from."""
+    recorded = training.get("model_sha256") or {}
+    trained = {"tuned": weights_sha256(recorded) if recorded else None, "base": training["base_model"].get("sha256")}
+    for side in SIDES:
+        scored = (comparison.get(side) or {}).get("sha256")
+        if scored and trained[side] and scored != trained[side]:
+            raise UserError(
+                f"{path} scores a {side} model whose weights are not this run's. Run eval again: python -m eval.run …"
+            )
+
+
+def weights_sha256(digests: dict[str, str]) -> str:
+    """The `sha256` of a model's identity: its one weight file's, or that of `sha256sum`'s lines if there are several."""
+    weights = {name: digest for name, digest in sorted(digests.items()) if name.endswith(".safetensors")}
+    if len(weights) == 1:
+        return next(iter(weights.values()))
+    return hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in weights.items()).encode()).hexdigest()
 
 
 def choose_examples(folder: Path, results: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -106,7 +127,7 @@ def choose_examples(folder: Path, results: dict[str, dict[str, Any]]) -> list[di
     )
     chosen: dict[tuple[str, str], tuple] = {}
     for key in both:
-        chosen.setdefault((key[0], str(rows["tuned"][key].get("category") or "")), key)
+        chosen.setdefault((key[0], category(rows["tuned"][key], scores["tuned"].get(key, {}))), key)
     kept: dict[str, list[tuple]] = {}
     for (suite, _), key in sorted(chosen.items(), key=lambda item: (item[0][0], _rank(item[1][1]))):
         kept.setdefault(suite, []).append(key)
@@ -131,6 +152,11 @@ def read_generations(folder: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
+def category(row: dict[str, Any], item: dict[str, Any]) -> str:
+    """An item's category: as its row says, else the first metric that it counts for; empty if neither is recorded."""
+    return str(row.get("category") or next(iter(item.get("values") or {}), ""))
+
+
 def _key(row: dict[str, Any]) -> tuple[str, str, int]:
     return (str(row["suite"]), str(row["id"]), int(row["sample"]))
 
@@ -153,7 +179,8 @@ def _scores(result: dict[str, Any] | None) -> dict[tuple[str, str, int], dict[st
 def _example(key: tuple, rows: dict[str, dict], scores: dict[str, dict]) -> dict[str, Any]:
     row = rows["tuned"][key]
     answers = {side: {"row": rows[side][key], "item": scores[side].get(key, {})} for side in SIDES}
-    return {"suite": key[0], "id": key[1], "category": row.get("category"), "prompt": row["prompt"], **answers}
+    kind = category(row, scores["tuned"].get(key, {}))
+    return {"suite": key[0], "id": key[1], "category": kind, "prompt": row["prompt"], **answers}
 
 
 def _optional_json(path: Path) -> dict[str, Any] | None:

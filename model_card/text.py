@@ -92,7 +92,7 @@ def number(value: float) -> str:
 def percent(value: float) -> str:
     """A proportion in percent with one decimal, without the sign."""
     number(value)
-    return f"{100 * value:.1f}"
+    return f"{100 * value:.1f}".replace("-0.0", "0.0") if abs(value) < 0.0005 else f"{100 * value:.1f}"
 
 
 def plain(text: str) -> str:

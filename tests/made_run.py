@@ -30,7 +30,7 @@ def make_run(
     write_json(folder / "training.json", make_training(folder, recipe, base or BASE, name))
     write_json(folder / "data_report.json", make_report())
     if evaluated:
-        make_eval(folder / "eval")
+        make_eval(folder / "eval", base or BASE, file_sha256(folder / "model" / "model.safetensors"))
     return folder
 
 
@@ -135,6 +135,7 @@ def make_training(folder: Path, recipe: dict[str, Any], base: dict[str, Any], na
         "parameters": 134515008,
         "steps": steps,
         "seconds": 23.5,
+        "seconds_with_loading": 31.25,
         "tokens": 8739,
         "peak_memory_bytes": 2_345_678_901,
         "started": "2026-11-20T10:00:00+00:00",
@@ -149,6 +150,9 @@ def make_report() -> dict[str, Any]:
         "rows": 25,
         "kept": 21,
         "dropped": {"chosen equals rejected": 3, "longer than max_length": 1},
+        "cut": {"prompt": 2},
+        "multi_turn": 3,
+        "with_system": 4,
         "languages": {"zh": 15, "en": 6},
         "topics": {"知识": 9, "writing": 12},
         "faults": {"rejected is empty": 2},
@@ -166,7 +170,7 @@ def figure(value: float | None, n: int, unparsed: int = 0, width: float = 0.11) 
     return {"value": value, "low": bounds[0], "high": bounds[1], "n": n, "unparsed": unparsed}
 
 
-def make_eval(folder: Path) -> None:
+def make_eval(folder: Path, base: dict[str, Any], tuned_sha256: str) -> None:
     """eval/ of base and tuned: three suites, one metric that was not measured."""
     rows = [
         ("language", "chinese_rate", "proportion", "higher", 0.47, 0.83, 32),
@@ -181,25 +185,25 @@ def make_eval(folder: Path) -> None:
             "metric": metric,
             "unit": unit,
             "better": better,
-            "base": figure(base, n, 1),
-            "tuned": figure(tuned, n, 2),
+            "base": figure(one, n, 1),
+            "tuned": figure(two, n, 2),
             "difference": {"value": None, "low": None, "high": None}
-            if base is None
+            if one is None
             else {
-                "value": round(tuned - base, 4),
-                "low": round(tuned - base - 0.2, 4),
-                "high": round(tuned - base + 0.2, 4),
+                "value": round(two - one, 4),
+                "low": round(two - one - 0.2, 4),
+                "high": round(two - one + 0.2, 4),
             },
-            **({"reason": "bubblewrap is missing"} if base is None else {}),
+            **({"reason": "bubblewrap is missing"} if one is None else {}),
         }
-        for suite, metric, unit, better, base, tuned, n in rows
+        for suite, metric, unit, better, one, two, n in rows
     ]
     settings = {"max_new_tokens": 192, "temperature": 0.0, "limit": 32, "seed": 7}
     write_json(
         folder / "comparison.json",
         {
-            "base": BASE,
-            "tuned": {"model": "/home/alice/runs/smollm2-demo/model", "sha256": "aa" * 32},
+            "base": base,
+            "tuned": {"model": "/home/alice/runs/smollm2-demo/model", "sha256": tuned_sha256},
             "settings": settings,
             "seconds": {"base": 61.5, "tuned": 48.25},
             "metrics": metrics,

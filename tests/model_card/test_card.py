@@ -152,6 +152,13 @@ def test_a_run_without_evaluation_says_so(run_dir):
     assert "**未测量。**" in cards["README_zh.md"] and "model-index" not in cards["README.md"]
 
 
+def test_a_run_scored_without_its_base_has_a_card(run_dir):
+    run = read_run(run_dir)
+    alone = [{**row, "base": None, "difference": None} for row in run.comparison["metrics"]]
+    card = cards_of(run_dir, comparison={**run.comparison, "base": None, "metrics": alone})["README.md"]
+    assert "| not measured | not measured (not measured) | 83.0 % [72.0, 94.0] | 32 (2) | not measured |" in card
+
+
 def test_examples_are_chosen_by_the_hash_of_their_id(run_dir):
     rows = choose_examples(run_dir / "eval", {})
     assert [row["suite"] for row in rows] == ["language", "math"]
@@ -206,6 +213,14 @@ def test_only_allowed_files_are_released(fresh):
         (lambda run: edit(run / "training.json", recipe=None), "recipe is None"),
         (lambda run: edit(run / "training.json", run_name="a/../b"), "cannot be a model's name"),
         (lambda run: edit(run / "eval" / "comparison.json", metrics=[{"suite": "x"}]), r"metrics\[0\] lacks"),
+        (
+            lambda run: edit(run / "eval" / "comparison.json", tuned={"sha256": "aa"}),
+            "scores a tuned model whose weights are not",
+        ),
+        (
+            lambda run: edit(run / "eval" / "comparison.json", base={"sha256": "aa"}),
+            "scores a base model whose weights are not",
+        ),
         (lambda run: (run / "model" / "model.safetensors").write_bytes(b"other"), "has changed since training.json"),
         (lambda run: (run / "eval" / "base" / "generations.jsonl").write_text('{"id": 1}\n'), "generations.jsonl:1: "),
     ],
