@@ -62,8 +62,8 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -92,8 +92,8 @@ def replace_folder(new: Path, path: Path) -> None:
     old = path.with_name(f".{path.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if path.exists():
-        os.rename(path, old)
-    os.rename(new, path)
+        path.rename(old)
+    new.rename(path)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -111,7 +111,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path} is missing. Run the step that writes it first.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}). Remove it and run the step that writes it again.") from None
+        raise UserError(
+            f"{path} is not valid JSON ({error}). Remove it and run the step that writes it again."
+        ) from None
     version = record.get("schema_version") if isinstance(record, dict) else None
     if version != SCHEMA_VERSION:
         raise UserError(f"{path} has schema_version {version!r}; this code reads {SCHEMA_VERSION}. Write it anew.")
@@ -131,4 +133,6 @@ def require_space(path: Path, size: int, what: str) -> None:
         place = place.parent
     free = shutil.disk_usage(place).free
     if free < size:
-        raise WorkError(f"{what} needs {size / 1e9:.1f} GB in {place}; {free / 1e9:.1f} GB are free. Free some space or choose another --output.")
+        raise WorkError(
+            f"{what} needs {size / 1e9:.1f} GB in {place}; {free / 1e9:.1f} GB are free. Free some space or choose another --output."
+        )

@@ -1,0 +1,307 @@
+"""Batched generation over a transformers model: one preallocated cache, finished rows replaced by waiting prompts.
+
+All rows write their next token to the same cache column, the clock. A prompt of n tokens that joins at clock t takes the
+columns t-n to t-1, whatever stood there before; a row sees only the columns from its own start on, and its positions
+count from there. So joining is one prefill and a copy, and leaving is one copy of the last row into the gap.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from transformers import DynamicCache
+
+from command import UserError
+from inference.chat_format import encode_chat
+from inference.loading import stop_token_ids
+
+NUCLEUS = 1024  # candidates sorted for top-p before the whole vocabulary is
+SCORED_TOKENS = 2048  # at most so many tokens in a batch of log_probs: 0.4 GB of logits at 49,152 words
+SLACK = 64  # columns beyond the longest row, so that the cache is shifted left once in so many steps
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer. The stop token is in neither `text` nor `token_ids`."""
+
+    index: int
+    text: str
+    token_ids: list[int]
+    finish_reason: str  # "stop" | "length"
+
+
+@dataclass
+class Row:
+    """A prompt on its way through the batch."""
+
+    index: int
+    prompt: list[int]
+    random: torch.Generator | None
+    start: int = 0  # its first column in the cache
+    token_ids: list[int] = field(default_factory=list)
+    finish_reason: str | None = None
+
+
+class SlotCache:
+    """Keys and values of all layers, (rows, heads, columns, dim) each, allocated once. Rows [0, n) are in use."""
+
+    def __init__(self, rows: int, columns: int):
+        self.rows, self.columns = rows, columns
+        self.first, self.clock = 0, 0  # the columns that a step looks at: [first, clock]
+        self.layers: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def get_seq_length(self, layer: int = 0) -> int:
+        return self.clock
+
+    def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int, *args, **kwargs) -> tuple:
+        """Called by the attention layers: write the step's column (n, heads, 1, dim), return the columns to look at."""
+        seen = []
+        for stored, new in zip(self.layers[layer], (keys, values), strict=True):
+            stored[: len(new), :, self.clock] = new[:, :, 0]
+            seen.append(stored[: len(new), :, self.first : self.clock + 1])
+        return tuple(seen)
+
+    def join(self, prefilled: DynamicCache, slot: int) -> None:
+        """Copy the left-padded prefill of new rows into slots from `slot` on, ending before the clock."""
+        for number, layer in enumerate(prefilled.layers):
+            if number == len(self.layers):
+                self.layers.append(tuple(self._allocate(new) for new in (layer.keys, layer.values)))
+            for stored, new in zip(self.layers[number], (layer.keys, layer.values), strict=True):
+                stored[slot : slot + len(new), :, self.clock - new.shape[2] : self.clock] = new
+
+    def _allocate(self, like: torch.Tensor) -> torch.Tensor:
+        return like.new_zeros(self.rows, like.shape[1], self.columns, like.shape[3])
+
+    def move(self, source: int, target: int, start: int) -> None:
+        """Copy a row that begins at column `start` over another."""
+        for stored in self._stored():
+            stored[target, :, start : self.clock] = stored[source, :, start : self.clock]
+
+    def shift(self, columns: int) -> None:
+        """Forget the first columns: everything moves left by so many."""
+        for stored in self._stored():
+            stored[:, :, : self.clock - columns] = stored[:, :, columns : self.clock].clone()
+        self.clock -= columns
+
+    def _stored(self) -> Iterator[torch.Tensor]:
+        return (stored for layer in self.layers for stored in layer)
+
+
+class Engine:
+    """Generation and scoring with one model. Greedy at temperature 0; else each answer has a random stream of its own,
+    drawn from (seed, index), so that it depends neither on the batch size nor on its neighbours."""
+
+    def __init__(self, model, tokenizer):
+        self.model, self.tokenizer = model, tokenizer
+        self.stop_ids = frozenset(stop_token_ids(model, tokenizer))
+        self.context = getattr(model.config, "max_position_embeddings", None)
+        kinds = set(getattr(model.config, "layer_types", None) or ["full_attention"])
+        if kinds != {"full_attention"}:
+            raise UserError(
+                f"the engine serves models with full attention in every layer; this one has {sorted(kinds)}"
+            )
+
+    def generate(
+        self,
+        conversations: list[list[dict]],
+        *,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        batch_size: int = 32,
+        only: Collection[int] | None = None,
+    ) -> Iterator[Answer]:
+        """Yield the answers as they finish, `index` into `conversations`; with `only`, just those indices.
+
+        UserError names a conversation that does not fit the context, before any is answered.
+        """
+        indices = range(len(conversations)) if only is None else sorted(only)
+        rows = [self._row(index, conversations[index], max_new_tokens, temperature, seed) for index in indices]
+        for stepped in self._decode(rows, max_new_tokens, Sampler(temperature, top_p), batch_size):
+            for row in stepped:
+                if row.finish_reason:
+                    yield Answer(row.index, self._text(row.token_ids), row.token_ids, row.finish_reason)
+
+    def stream(
+        self,
+        conversation: list[dict],
+        *,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> Iterator[str]:
+        """Yield one answer in pieces of whole characters; together they are the text of `generate`'s answer."""
+        row = self._row(0, conversation, max_new_tokens, temperature, seed)
+        known, told = 0, 0  # token_ids[known:told] is context that was already yielded
+        for _ in self._decode([row], max_new_tokens, Sampler(temperature, top_p), 1):
+            before, text = self._text(row.token_ids[known:told]), self._text(row.token_ids[known:])
+            if row.finish_reason or (len(text) > len(before) and not text.endswith("\N{REPLACEMENT CHARACTER}")):
+                known, told = told, len(row.token_ids)
+                yield text[len(before) :]
+
+    @torch.inference_mode()
+    def log_probs(self, texts: list[str], batch_size: int = 8) -> Iterator[tuple[float, int]]:
+        """Yield (sum of natural-log probabilities, number of scored tokens) for each text, in order.
+
+        A text is preceded by nothing, so its first token is not scored; logits are taken in fp32.
+        """
+        encoded = [self.tokenizer.encode(text, add_special_tokens=False) for text in texts]
+        for index, ids in enumerate(encoded):
+            self._check_length(len(ids), 0, f"text {index}")
+        order = sorted((i for i, ids in enumerate(encoded) if len(ids) > 1), key=lambda i: len(encoded[i]))
+        sums: dict[int, float] = {}
+        while order:
+            rows = min(batch_size, max(1, SCORED_TOKENS // len(encoded[order[-1]])))
+            order, batch = order[:-rows], order[-rows:]
+            sums.update(zip(batch, self._score([encoded[i] for i in batch]), strict=True))
+        for index, ids in enumerate(encoded):
+            yield sums.get(index, 0.0), max(len(ids) - 1, 0)
+
+    def _score(self, texts: list[list[int]]) -> list[float]:
+        """Sum of log p(token | tokens before) of each text. Right padding: causal attention never looks there."""
+        width = max(map(len, texts))
+        ids = torch.tensor([text + [0] * (width - len(text)) for text in texts], device=self.model.device)
+        logits = self.model(input_ids=ids, use_cache=False).logits[:, :-1].float()
+        scores = logits.gather(2, ids[:, 1:, None])[..., 0] - logits.logsumexp(2)
+        return [row[: len(text) - 1].double().sum().item() for row, text in zip(scores, texts, strict=True)]
+
+    def _row(self, index: int, conversation: list[dict], max_new_tokens: int, temperature: float, seed: int) -> Row:
+        prompt = encode_chat(self.tokenizer, conversation)
+        self._check_length(len(prompt), max_new_tokens, f"conversation {index}")
+        random = None
+        if temperature > 0:
+            digest = hashlib.sha256(f"{seed}:{index}".encode()).digest()
+            random = torch.Generator().manual_seed(int.from_bytes(digest[:7]))
+        return Row(index, prompt, random)
+
+    def _check_length(self, length: int, max_new_tokens: int, what: str) -> None:
+        if self.context and length + max_new_tokens > self.context:
+            answer = f" and the answer may have {max_new_tokens}" if max_new_tokens else ""
+            raise UserError(
+                f"{what} has {length} tokens{answer}; the model's context is {self.context}. Shorten it or lower --max-new-tokens."
+            )
+
+    def _text(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def _decode(self, rows: list[Row], max_new_tokens: int, sampler: "Sampler", batch_size: int) -> Iterator[list[Row]]:
+        """Yield, step by step, the rows that got a token or finished in it. Longest prompts first: a later one always fits."""
+        waiting = deque(sorted(rows, key=lambda row: -len(row.prompt)))
+        if not waiting or max_new_tokens < 1:
+            return
+        longest = len(waiting[0].prompt)
+        cache, active = SlotCache(min(batch_size, len(rows)), longest + max_new_tokens + SLACK), []
+        cache.clock = longest
+        while waiting or active:
+            joining = [waiting.popleft() for _ in range(min(cache.rows - len(active), len(waiting)))]
+            if joining:
+                logits = self._prefill(joining, cache, len(active))
+                active += joining
+            else:
+                joining, logits = active, self._step(active, cache)
+            self._take(joining, sampler(logits, joining), max_new_tokens)
+            yield joining
+            active = self._leave(active, cache)
+
+    @torch.inference_mode()
+    def _prefill(self, rows: list[Row], cache: SlotCache, slot: int) -> torch.Tensor:
+        """Run new prompts, left-padded, and copy them into the cache. Next-token logits, (rows, vocabulary)."""
+        width = max(len(row.prompt) for row in rows)
+        pads = torch.tensor([width - len(row.prompt) for row in rows], device=self.model.device)
+        ids = torch.tensor([[0] * (width - len(row.prompt)) + row.prompt for row in rows], device=self.model.device)
+        columns = torch.arange(width, device=self.model.device)
+        mask = None
+        if pads.any():  # a pad position looks at itself only: a row of the mask without a True gives NaN
+            seen = (columns[None, :] >= pads[:, None])[:, None, :] & (columns[:, None] >= columns[None, :])
+            mask = (seen | torch.eye(width, dtype=torch.bool, device=ids.device))[:, None]
+        prefilled = DynamicCache()
+        positions = (columns[None, :] - pads[:, None]).clamp(min=0)
+        output = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=prefilled,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        cache.join(prefilled, slot)
+        for row in rows:
+            row.start = cache.clock - len(row.prompt)
+        return output.logits[:, -1].float()
+
+    @torch.inference_mode()
+    def _step(self, active: list[Row], cache: SlotCache) -> torch.Tensor:
+        """Run the last token of each row. Next-token logits, (rows, vocabulary)."""
+        cache.first = min(row.start for row in active)
+        if cache.clock == cache.columns:
+            self._shift(active, cache)
+        starts = torch.tensor([row.start for row in active], device=self.model.device)
+        columns = torch.arange(cache.first, cache.clock + 1, device=self.model.device)
+        ids = torch.tensor([[row.token_ids[-1]] for row in active], device=self.model.device)
+        output = self.model(
+            input_ids=ids,
+            attention_mask=(columns[None, :] >= starts[:, None])[:, None, None],
+            position_ids=cache.clock - starts[:, None],
+            past_key_values=cache,
+            use_cache=True,
+        )
+        cache.clock += 1
+        return output.logits[:, -1].float()
+
+    @staticmethod
+    def _shift(active: list[Row], cache: SlotCache) -> None:
+        columns = cache.first
+        cache.shift(columns)
+        cache.first = 0
+        for row in active:
+            row.start -= columns
+
+    def _take(self, rows: list[Row], tokens: list[int], max_new_tokens: int) -> None:
+        for row, token in zip(rows, tokens, strict=True):
+            if token in self.stop_ids:
+                row.finish_reason = "stop"
+                continue
+            row.token_ids.append(token)
+            if len(row.token_ids) == max_new_tokens:
+                row.finish_reason = "length"
+
+    @staticmethod
+    @torch.inference_mode()
+    def _leave(active: list[Row], cache: SlotCache) -> list[Row]:
+        """Drop finished rows; the last row of the cache moves into each gap."""
+        active = list(active)
+        for slot in reversed(range(len(active))):
+            if active[slot].finish_reason:
+                last = active.pop()
+                if slot < len(active):
+                    cache.move(len(active), slot, last.start)
+                    active[slot] = last
+        return active
+
+
+class Sampler:
+    """From logits (rows, vocabulary) to a token a row."""
+
+    def __init__(self, temperature: float, top_p: float):
+        if temperature < 0 or not 0 < top_p <= 1:
+            raise UserError(f"temperature {temperature} must be 0 or more, and top_p {top_p} above 0 and at most 1")
+        self.temperature, self.top_p = temperature, top_p
+
+    def __call__(self, logits: torch.Tensor, rows: list[Row]) -> list[int]:
+        """The likeliest token at temperature 0; else one drawn from the smallest set that has top_p of the probability."""
+        if self.temperature == 0:
+            return logits.argmax(1).tolist()
+        probabilities = torch.softmax(logits / self.temperature, 1)
+        mass, tokens = probabilities.topk(min(NUCLEUS, logits.shape[1]), 1)
+        if self.top_p == 1 or mass.sum(1).min() < self.top_p:
+            mass, tokens = probabilities.sort(1, descending=True)
+        cumulative = mass.double().cumsum(1)
+        kept = (cumulative - mass < self.top_p).sum(1)  # the first token that reaches top_p is still in
+        total = cumulative.gather(1, kept[:, None] - 1)[:, 0]
+        drawn = torch.tensor([torch.rand((), generator=row.random, dtype=torch.float64).item() for row in rows])
+        place = torch.searchsorted(cumulative, (drawn.to(total) * total)[:, None], right=True)[:, 0]
+        return tokens.gather(1, torch.minimum(place, kept - 1)[:, None])[:, 0].tolist()

@@ -1,0 +1,304 @@
+"""Preference data in every form that is in use, read into one, checked, and reported on. No torch here."""
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from command import UserError
+
+SUITES = Path(__file__).resolve().parent.parent / "eval" / "suites"
+SHAREGPT_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
+SHOWN_ERRORS = 20
+HAN_OR_WORD = re.compile(r"[一-鿿㐀-䶿]|[^\W一-鿿㐀-䶿]+")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One preference. `prompt` is a list of messages that ends with a user turn; earlier assistant turns are prompt."""
+
+    prompt: tuple[dict[str, str], ...]
+    chosen: str
+    rejected: str
+    where: str  # file:line, or source[row]
+    labels: dict[str, str] = field(default_factory=dict)  # topic, fault and the like, for the report
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """The pairs to train on and the account of every row that was read."""
+
+    pairs: list[Pair]
+    sources: list[dict[str, Any]]
+    dropped: Counter
+    sha256: str  # of the kept pairs, in order
+
+
+def load_preferences(sources: list[dict[str, Any]], suites: Path = SUITES) -> Preferences:
+    """Read, check and clean all sources. UserError lists the malformed rows, each as file:line with the reason.
+
+    Dropped, and counted by reason: chosen equal to rejected, exact duplicates, prompts that overlap the eval suites.
+    """
+    pairs: list[Pair] = []
+    account: list[dict[str, Any]] = []
+    dropped: Counter = Counter()
+    errors: list[str] = []
+    seen: set[str] = set()
+    held_out = held_out_prompts(suites)
+    for source in sources:
+        rows = kept = 0
+        for where, row in read_source(source):
+            rows += 1
+            try:
+                pair = parse_row(row, where)
+            except ValueError as error:
+                errors.append(f"{where}: {error}")
+                continue
+            reason = reason_to_drop(pair, seen, held_out)
+            dropped[reason] += reason is not None
+            if reason is None:
+                pairs.append(pair)
+                kept += 1
+        account.append({**source, "rows": rows, "kept": kept})
+    if errors:
+        raise UserError(list_errors(errors))
+    if not pairs:
+        names = ", ".join(str(source["path"]) for source in sources)
+        raise UserError(f"{names}: no pair to train on ({sum(a['rows'] for a in account)} rows read). Check the path.")
+    del dropped[None]
+    return Preferences(pairs, account, dropped, fingerprint(pairs))
+
+
+def list_errors(errors: list[str]) -> str:
+    """All findings in one message, the first few by name."""
+    shown = errors[:SHOWN_ERRORS]
+    more = [f"… and {len(errors) - len(shown)} more"] if len(errors) > len(shown) else []
+    return "\n  ".join([f"{len(errors)} malformed row(s); mend or remove them:", *shown, *more])
+
+
+def fingerprint(pairs: Iterable[Pair]) -> str:
+    """Hex SHA-256 over the text of the pairs, in their order."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        digest.update(json.dumps([pair.prompt, pair.chosen, pair.rejected], ensure_ascii=False).encode())
+    return digest.hexdigest()
+
+
+# Reading
+
+
+def read_source(source: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(where, raw row) of a local file (.json, .jsonl, .parquet) or a Hub data set {path, name, revision}."""
+    path = Path(source["path"])
+    if path.is_file():
+        readers = {".jsonl": read_jsonl, ".json": read_json_array, ".parquet": read_parquet}
+        if path.suffix not in readers:
+            raise UserError(f"{path}: unknown kind of file {path.suffix!r}; use one of {', '.join(readers)}.")
+        yield from readers[path.suffix](path)
+    elif looks_local(source["path"]):
+        raise UserError(f"{path} does not exist. Give a .json, .jsonl or .parquet file, or a Hub data set ORG/NAME.")
+    else:
+        yield from read_hub(source)
+
+
+def looks_local(path: str) -> bool:
+    """Whether a path that is no file was meant as one: it is not of the Hub's form ORG/NAME, or has a file's suffix."""
+    return not re.fullmatch(r"[\w.-]+/[\w.-]+", path) or Path(path).suffix in {".json", ".jsonl", ".parquet"}
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 (byte {error.start}). Convert it: iconv -t UTF-8.") from None
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[str, Any]]:
+    errors = []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield f"{path}:{number}", json.loads(line)
+        except json.JSONDecodeError as error:
+            errors.append(f"{path}:{number}: not valid JSON: {error.msg} at column {error.colno}")
+    if errors:
+        raise UserError(list_errors(errors))
+
+
+def read_json_array(path: Path) -> Iterator[tuple[str, Any]]:
+    try:
+        rows = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}:{error.lineno}: not valid JSON: {error.msg} at column {error.colno}.") from None
+    if not isinstance(rows, list):
+        raise UserError(
+            f"{path}: holds {type(rows).__name__}; a list of rows is needed. One row a line goes in .jsonl."
+        )
+    for number, row in enumerate(rows, start=1):
+        yield f"{path}[{number}]", row
+
+
+def read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{path} is not a readable Parquet file: {error}") from None
+    for number, row in enumerate(table.to_pylist(), start=1):
+        yield f"{path}[{number}]", row
+
+
+def read_hub(source: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Rows of a Hub data set's train split at its pinned revision."""
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    name = f"{source['path']}/{source.get('name') or 'default'}"
+    try:
+        rows = load_dataset(source["path"], source.get("name"), revision=source.get("revision"), split="train")
+    except (DatasetsError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"cannot load {name} from the Hub: {reason}. Check name, revision and network.") from None
+    for number, row in enumerate(rows, start=1):
+        yield f"{name}[{number}]", row
+
+
+# One form
+
+
+def parse_row(row: Any, where: str) -> Pair:
+    """A Pair from a ShareGPT, TRL conversational, TRL plain or old `answer: [chosen, rejected]` row.
+
+    ValueError says what is wrong with the row, in terms of its own keys.
+    """
+    if not isinstance(row, dict):
+        raise ValueError(f"a row is an object with chosen and rejected; this is {type(row).__name__}")
+    messages = prompt_messages(row)
+    chosen, rejected = response_texts(row)
+    check_roles(messages)
+    for name, text in (("chosen", chosen), ("rejected", rejected)):
+        if not text.strip():
+            raise ValueError(f"{name} is empty")
+    labels = {key: row[key] for key in ("language", "topic", "fault") if isinstance(row.get(key), str)}
+    return Pair(tuple(messages), chosen, rejected, where, labels)
+
+
+def prompt_messages(row: dict[str, Any]) -> list[dict[str, str]]:
+    for key in ("conversations", "prompt", "question", "instruction"):
+        if key in row:
+            break
+    else:
+        raise ValueError("has no prompt: one of `prompt`, `conversations`, `question` or `instruction` is needed")
+    value = row[key]
+    if isinstance(value, str):
+        messages = [{"role": "user", "content": value}]
+    elif isinstance(value, list) and value:
+        messages = [as_message(message, f"{key}[{i}]") for i, message in enumerate(value)]
+    else:
+        raise ValueError(
+            f"`{key}` is {type(value).__name__ if value else 'empty'}; a text or a list of turns is needed"
+        )
+    system = row.get("system")
+    return [{"role": "system", "content": system}, *messages] if isinstance(system, str) and system else messages
+
+
+def as_message(message: Any, name: str) -> dict[str, str]:
+    if not isinstance(message, dict):
+        raise ValueError(f"{name} is {type(message).__name__}; an object with role and content is needed")
+    role = message.get("role", message.get("from"))
+    content = message.get("content", message.get("value"))
+    if role not in SHAREGPT_ROLES:
+        raise ValueError(f"{name} has the role {role!r}; known are {', '.join(sorted(SHAREGPT_ROLES))}")
+    if not isinstance(content, str) or not content.strip():
+        raise ValueError(f"{name} has no text")
+    return {"role": SHAREGPT_ROLES[role], "content": content}
+
+
+def response_texts(row: dict[str, Any]) -> tuple[str, str]:
+    if "answer" in row and "chosen" not in row:
+        answer = row["answer"]
+        if not (isinstance(answer, list) and len(answer) == 2 and all(isinstance(a, str) for a in answer)):
+            raise ValueError("`answer` must be a list of two texts, [chosen, rejected]")
+        return answer[0], answer[1]
+    for key in ("chosen", "rejected"):
+        if key not in row:
+            raise ValueError(f"has no `{key}`")
+    return response_text(row["chosen"], "chosen"), response_text(row["rejected"], "rejected")
+
+
+def response_text(value: Any, key: str) -> str:
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, dict):
+        message = as_message(value, key)
+        if message["role"] != "assistant":
+            raise ValueError(f"`{key}` is a turn of the {message['role']}; it must be the assistant's")
+        return message["content"]
+    if not isinstance(value, str):
+        raise ValueError(f"`{key}` is {type(value).__name__}; a text or one assistant turn is needed")
+    return value
+
+
+def check_roles(messages: list[dict[str, str]]) -> None:
+    roles = [message["role"] for message in messages]
+    turns = roles[1:] if roles[0] == "system" else roles
+    expected = ["user" if i % 2 == 0 else "assistant" for i in range(len(turns))]
+    if turns != expected or len(turns) % 2 == 0:
+        raise ValueError(f"roles are {', '.join(roles)}; needed: [system,] user, assistant, …, ending with user")
+
+
+# Cleaning
+
+
+def reason_to_drop(pair: Pair, seen: set[str], held_out: "HeldOut") -> str | None:
+    """Why a well-formed pair is not trained on, or None; remembers the pair in `seen`."""
+    if normalise(pair.chosen) == normalise(pair.rejected):
+        return "chosen equals rejected"
+    key = fingerprint([pair])
+    if key in seen:
+        return "exact duplicate"
+    seen.add(key)
+    if held_out.overlaps(pair.prompt[-1]["content"]):
+        return "overlaps an eval suite"
+    return None
+
+
+def normalise(text: str) -> str:
+    """Text as compared for sameness: NFKC, lower case, runs of space as one."""
+    return " ".join(unicodedata.normalize("NFKC", text).lower().split())
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The prompts of the eval suites: whole, and as 13-grams of Han characters and words."""
+
+    whole: frozenset[tuple[str, ...]]
+    grams: frozenset[tuple[str, ...]]
+    size: int = 13
+
+    def overlaps(self, text: str) -> bool:
+        tokens = tuple(HAN_OR_WORD.findall(normalise(text)))
+        return tokens in self.whole or not self.grams.isdisjoint(ngrams(tokens, self.size))
+
+
+def ngrams(tokens: tuple[str, ...], size: int) -> set[tuple[str, ...]]:
+    return {tokens[i : i + size] for i in range(len(tokens) - size + 1)}
+
+
+def held_out_prompts(suites: Path) -> HeldOut:
+    """Every `prompt` and `text` of the suite files (*.jsonl). A missing folder is an error: silence would hide a leak."""
+    files = sorted(suites.glob("*.jsonl"))
+    if not files:
+        raise UserError(f"{suites} holds no eval suite, so overlap with it cannot be ruled out. Restore the folder.")
+    rows = (row for file in files for _, row in read_jsonl(file))
+    texts = (row.get("prompt") or row.get("text") for row in rows)
+    tokens = [tuple(HAN_OR_WORD.findall(normalise(text))) for text in texts if isinstance(text, str)]
+    return HeldOut(frozenset(tokens), frozenset(gram for t in tokens for gram in ngrams(t, 13)))

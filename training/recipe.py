@@ -1,0 +1,212 @@
+"""A recipe is the run: one YAML, every key known, every value checked before anything heavy is loaded."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from command import UserError
+
+CHOICES = {
+    "objective": ("completion", "sequence"),
+    "precision": ("fp32", "bf16"),
+    "lr_scheduler": ("cosine", "linear", "constant", "constant_with_warmup"),
+}
+# What the recipe has words of its own for; under `trainer_args` these would be set twice.
+OWN_TRAINER_ARGS = {
+    "output_dir": "--output",
+    "per_device_train_batch_size": "global_batch_size and micro_batch_tokens",
+    "gradient_accumulation_steps": "global_batch_size and micro_batch_tokens",
+    "num_train_epochs": "epochs",
+    "max_steps": "max_steps",
+    "learning_rate": "learning_rate",
+    "lr_scheduler_type": "lr_scheduler",
+    "warmup_steps": "warmup_ratio",
+    "warmup_ratio": "warmup_ratio",
+    "optim": "optimizer",
+    "seed": "seed",
+    "data_seed": "seed",
+    "bf16": "precision",
+    "fp16": "precision",
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The resolved recipe, as it is written to runs/NAME/recipe.yaml."""
+
+    model: str
+    dataset: list[dict[str, Any]]
+    learning_rate: float
+    global_batch_size: int
+    objective: str = "completion"
+    beta: float = 0.05
+    max_length: int = 2048
+    epochs: float | None = None
+    max_steps: int | None = None
+    lr_scheduler: str = "cosine"
+    warmup_ratio: float = 0.1
+    optimizer: str = "adamw_torch"
+    precision: str = "fp32"
+    micro_batch_tokens: int = 1024  # tokens of a micro-batch, padding included: bounds memory, never changes the result
+    seed: int = 42
+    trainer_args: dict[str, Any] = field(default_factory=dict)
+
+    def sha256(self) -> str:
+        """Hex digest of the canonical JSON of all keys."""
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(dataclasses.asdict(self), allow_unicode=True, sort_keys=False)
+
+
+KEYS = {f.name: f for f in dataclasses.fields(Recipe)}
+
+
+def load_recipe(path: Path, overrides: list[str]) -> Recipe:
+    """Parse and check a recipe file with `--key value` overrides on top. UserError names the key, value and fix."""
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in (Path(__file__).parent / "recipes").glob("*.yaml")))
+        raise UserError(f"recipe {path} does not exist. Shipped recipes, in training/recipes/: {known}.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds {type(values).__name__}; a recipe is a list of `key: value` lines.")
+    for key, value in parse_overrides(overrides):
+        set_key(values, key, value)
+    return check_recipe(values, str(path))
+
+
+def parse_overrides(arguments: list[str]) -> list[tuple[str, Any]]:
+    """`--key value` or `--key=value` pairs, the value read as YAML."""
+    pairs = []
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith("--"):
+            raise UserError(f"unexpected argument {argument!r}. Recipe keys are overridden as --key value.")
+        key, equals, value = argument[2:].partition("=")
+        if not equals:
+            value = next(rest, None)
+            if value is None:
+                raise UserError(f"--{key} has no value. Recipe keys are overridden as --key value.")
+        pairs.append((key.replace("-", "_"), parse_value(value)))
+    return pairs
+
+
+def parse_value(text: str) -> Any:
+    """A value as YAML reads it; 1e-4, which YAML takes for a text, is a number here."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return as_number(value) if isinstance(value, str) else value
+
+
+def as_number(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def set_key(values: dict[str, Any], key: str, value: Any) -> None:
+    head, _, tail = key.partition(".")
+    if tail and head == "trainer_args":
+        values[head] = {**(values.get(head) or {}), tail: value}
+    else:
+        values[key] = value
+    other = {"max_steps": "epochs", "epochs": "max_steps"}.get(key)
+    if other:  # the command line wins over the file's other way to say how long
+        values.pop(other, None)
+
+
+def check_recipe(values: dict[str, Any], name: str) -> Recipe:
+    """A Recipe from raw values. UserError on an unknown key (with the nearest), a missing one or a bad value."""
+    for key in values:
+        if key not in KEYS:
+            near = difflib.get_close_matches(str(key), KEYS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(KEYS)}."
+            raise UserError(f"{name}: unknown key {key!r}; {hint}")
+    missing = [k for k, f in KEYS.items() if f.default is f.default_factory is dataclasses.MISSING and k not in values]
+    if missing:
+        raise UserError(f"{name}: missing key(s): {', '.join(missing)}.")
+    recipe = Recipe(**{key: convert(key, value, name) for key, value in values.items()})
+    if (recipe.epochs is None) == (recipe.max_steps is None):
+        raise UserError(f"{name}: give either epochs or max_steps, not both and not neither.")
+    for key, word in OWN_TRAINER_ARGS.items():
+        if key in recipe.trainer_args:
+            raise UserError(f"{name}: trainer_args.{key} is set by the recipe's own {word}. Use that.")
+    return recipe
+
+
+def convert(key: str, value: Any, name: str) -> Any:
+    """A value in its key's type and range."""
+    kind = str(KEYS[key].type)
+    bad = UserError(f"{name}: {key} is {value!r}; needed: {need(key, kind)}.")
+    if key == "dataset":
+        return check_sources(value, bad)
+    if "None" in kind and value is None:
+        return None
+    if isinstance(value, str) and ("float" in kind or "int" in kind):
+        value = as_number(value)
+    if "dict" in kind:
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise bad
+        return value
+    if "str" in kind:
+        if not isinstance(value, str) or not value or value not in CHOICES.get(key, (value,)):
+            raise bad
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value in (float("inf"),):
+        raise bad
+    if "float" not in kind and value != int(value):
+        raise bad
+    if (
+        value < 0
+        or (value == 0 and key not in ("beta", "warmup_ratio", "seed"))
+        or (key == "warmup_ratio" and value >= 1)
+    ):
+        raise bad
+    return float(value) if "float" in kind else int(value)
+
+
+def need(key: str, kind: str) -> str:
+    if key in CHOICES:
+        return "one of " + ", ".join(CHOICES[key])
+    if key == "dataset":
+        return "a path, or a list of {path: …, name: …, revision: …}"
+    if key == "warmup_ratio":
+        return "a number from 0 to below 1"
+    if "dict" in kind:
+        return "a mapping"
+    if "str" in kind:
+        return "a text"
+    sign = "0 or above" if key in ("beta", "seed") else "above 0"
+    return f"a {'number' if 'float' in kind else 'whole number'} {sign}"
+
+
+def check_sources(value: Any, bad: UserError) -> list[dict[str, Any]]:
+    """The data sources as a list of {path[, name][, revision]}."""
+    sources = [value] if isinstance(value, str | dict) else value
+    if not isinstance(sources, list) or not sources:
+        raise bad
+    checked = []
+    for source in sources:
+        source = {"path": source} if isinstance(source, str) else source
+        if (
+            not isinstance(source, dict)
+            or not isinstance(source.get("path"), str)
+            or set(source) - {"path", "name", "revision"}
+        ):
+            raise bad
+        checked.append(source)
+    return checked

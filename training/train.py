@@ -1,0 +1,236 @@
+"""Train a model with ORPO by a recipe.
+
+    python -m training.train training/recipes/NAME.yaml [--key value …] [--output RUN_DIR] [--resume]
+
+Writes RUN_DIR/ (default runs/NAME): recipe.yaml, data_report.json, checkpoints/, model/, training.json.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from command import UserError, run_command
+from inference.loading import Source, resolve
+from run_folder import file_sha256, read_json, require_space, whole_file, whole_folder, write_json
+from training.checkpoints import whole_checkpoints
+from training.preferences import Preferences, load_preferences
+from training.recipe import Recipe, load_recipe
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.train",
+        description="Train a model with ORPO by a recipe.",
+        epilog="Any key of the recipe can be set on the command line: --learning_rate 1e-5 --trainer_args.save_steps 5",
+        allow_abbrev=False,
+    )
+    parser.add_argument("recipe", type=Path, help="a recipe file, such as training/recipes/smollm2-demo.yaml")
+    parser.add_argument("--output", type=Path, metavar="RUN_DIR", help="the run folder (default: runs/NAME)")
+    parser.add_argument("--resume", action="store_true", help="continue the newest whole checkpoint of the run folder")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    options, overrides = build_parser().parse_known_args(argv)
+    recipe = load_recipe(options.recipe, overrides)
+    run_dir = options.output or Path("runs") / options.recipe.stem
+    source = resolve(recipe.model)
+    data = load_preferences(recipe.dataset)
+    if is_finished(run_dir, recipe, data):
+        print(f"{run_dir}/model is whole, by this recipe on these pairs: reused.")
+        return 0
+    checkpoint = choose_checkpoint(run_dir, recipe, data, options.resume)
+    train(recipe, data, source, run_dir, checkpoint)
+    return 0
+
+
+def is_finished(run_dir: Path, recipe: Recipe, data: Preferences) -> bool:
+    """Whether the run folder holds this very run, whole. UserError if it holds the finished run of something else."""
+    if not (run_dir / "training.json").exists():
+        return False
+    record = read_json(run_dir / "training.json")
+    if record["recipe_sha256"] != recipe.sha256():
+        other = record["recipe"]
+        here = dataclasses.asdict(recipe)
+        changed = "; ".join(f"{k} {other.get(k)!r} there, {v!r} here" for k, v in here.items() if other.get(k) != v)
+        raise UserError(f"{run_dir} holds a run by another recipe: {changed}. Choose another --output.")
+    if record["data"]["sha256"] != data.sha256:
+        raise UserError(f"{run_dir} holds a run on other pairs (the data has changed since). Choose another --output.")
+    return (run_dir / "model" / "config.json").exists()
+
+
+def choose_checkpoint(run_dir: Path, recipe: Recipe, data: Preferences, resume: bool) -> Path | None:
+    """The checkpoint to continue from, or None to start. UserError where another unfinished run is in the way."""
+    found = whole_checkpoints(run_dir / "checkpoints")
+    if not found:
+        return None
+    if not resume:
+        raise UserError(
+            f"{run_dir} holds an unfinished run at {found[-1].name}. Add --resume, or choose another --output."
+        )
+    if (run_dir / "recipe.yaml").read_text(encoding="utf-8") != recipe.to_yaml():
+        raise UserError(f"{run_dir} holds an unfinished run by another recipe.yaml. Choose another --output.")
+    if read_json(run_dir / "data_report.json")["sha256"] != data.sha256:
+        raise UserError(f"{run_dir} holds an unfinished run on other pairs. Choose another --output.")
+    return found[-1]
+
+
+def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, checkpoint: Path | None) -> None:
+    """Load, encode, train and save. A stop by signal keeps a checkpoint of the last finished step."""
+    started, begun = datetime.now(UTC), time.monotonic()
+    print(f"loading {source.name} …", file=sys.stderr)
+    from inference.loading import load_model, load_tokenizer
+    from training.record import steps_of, training_record
+
+    tokenizer = load_tokenizer(source)
+    encoding = encode(data, tokenizer, recipe.max_length, run_dir)
+    model = load_model(source, dtype="float32")
+    require_space(run_dir, disk_needed(model), "training")
+    with whole_file(run_dir / "recipe.yaml") as stream:
+        stream.write(recipe.to_yaml())
+
+    trainer = build_trainer(recipe, model, tokenizer, encoding.pairs, run_dir)
+    where = f", continuing from {checkpoint.name}" if checkpoint else ""
+    print(f"training {trainer.args.max_steps} steps of {recipe.global_batch_size} pairs{where}", file=sys.stderr)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if trainer.state.global_step < trainer.state.max_steps:
+        raise KeyboardInterrupt
+    if not trainer.is_world_process_zero():
+        return
+    save_model(trainer, tokenizer, run_dir)
+    record = training_record(recipe, data, encoding.pairs, steps_of(trainer.state.log_history))
+    times = {
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "resumed_from": checkpoint.name if checkpoint else None,
+        "seconds": round(sum(step["seconds"] for step in record["steps"]), 1),
+        "seconds_with_loading": round(time.monotonic() - begun, 1),
+    }
+    write_json(run_dir / "training.json", record | times | outcome(run_dir, source, model, tokenizer))
+    print(f"{run_dir}/model and {run_dir}/training.json are written.")
+
+
+def encode(data: Preferences, tokenizer: Any, max_length: int, run_dir: Path) -> Any:
+    """Token ids of the pairs; writes data_report.json and says what was kept, dropped and cut."""
+    from training.encoding import encode_pairs
+    from training.record import data_report
+
+    encoding = encode_pairs(data.pairs, tokenizer, max_length)
+    for note in encoding.notes[:5]:
+        print(note, file=sys.stderr)
+    if not encoding.pairs:
+        raise UserError(f"none of {len(data.pairs)} pairs fits into max_length {max_length}. Raise max_length.")
+    report = data_report(data, encoding)
+    write_json(run_dir / "data_report.json", report)
+    reasons = [f"{count} {reason}" for reason, count in report["dropped"].items()]
+    reasons += [f"{count} {what} cut to max_length" for what, count in report["cut"].items()]
+    account = f"kept {report['kept']:,} of {report['rows']:,} pairs" + (f": {', '.join(reasons)}" if reasons else "")
+    print(account, file=sys.stderr)
+    return encoding
+
+
+def disk_needed(model: Any) -> int:
+    """Bytes of two checkpoints (weights and two Adam moments each) and the model, at the moment of most."""
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    return 2 * 3 * weights + weights
+
+
+def build_trainer(recipe: Recipe, model: Any, tokenizer: Any, pairs: list, run_dir: Path) -> Any:
+    """The trainer with its plan of steps, one progress bar and a graceful Ctrl-C."""
+    from transformers import PrinterCallback
+    from transformers.utils import logging
+
+    from training.packing import count_steps, plan_steps
+    from training.progress import StepBar, StopOnSignal
+    from training.trainer import ORPOTrainer
+
+    logging.disable_progress_bar()  # a bar for each file of a checkpoint would tear ours apart
+    steps = recipe.max_steps or count_steps(len(pairs), recipe.global_batch_size, recipe.epochs)
+    trainer = ORPOTrainer(
+        model=model,
+        args=training_arguments(recipe, steps, run_dir),
+        processing_class=tokenizer,
+        pairs=pairs,
+        plan=plan_steps(len(pairs), recipe.global_batch_size, steps, recipe.seed),
+        beta=recipe.beta,
+        objective=recipe.objective,
+        micro_batch_tokens=recipe.micro_batch_tokens,
+        callbacks=[StopOnSignal(), StepBar()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def training_arguments(recipe: Recipe, steps: int, run_dir: Path) -> Any:
+    """transformers.TrainingArguments: the recipe's own words, then what stands under trainer_args."""
+    from transformers import TrainingArguments
+
+    values = {
+        "output_dir": str(run_dir / "checkpoints"),
+        "max_steps": steps,
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": recipe.lr_scheduler,
+        "warmup_steps": round(recipe.warmup_ratio * steps),
+        "optim": recipe.optimizer,
+        "bf16": recipe.precision == "bf16",
+        "seed": recipe.seed,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_steps": max(1, steps // 4),
+        "save_total_limit": 1,
+        "report_to": "none",
+        "disable_tqdm": True,
+        **recipe.trainer_args,
+    }
+    try:
+        return TrainingArguments(**values)
+    except (TypeError, ValueError) as error:
+        reason = str(error).replace("TrainingArguments.__init__() got an ", "")
+        raise UserError(f"trainer_args, precision or optimizer: {reason}") from None
+
+
+def save_model(trainer: Any, tokenizer: Any, run_dir: Path) -> None:
+    """model/: safetensors, config, tokenizer with its template, and a generation_config with every stop token.
+
+    Sampling is the article's: temperature 0.6, top_p 0.9.
+    """
+    from transformers import GenerationConfig
+
+    from inference.loading import stop_token_ids
+
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    stops = stop_token_ids(model, tokenizer)
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=stops,
+        pad_token_id=tokenizer.pad_token_id,
+        do_sample=True,
+        temperature=0.6,
+        top_p=0.9,
+    )
+    with whole_folder(run_dir / "model") as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+def outcome(run_dir: Path, source: Source, model: Any, tokenizer: Any) -> dict[str, Any]:
+    """What came of the run: the part of training.json that identifies base, template and weights."""
+    from inference.loading import identity
+
+    return {
+        "status": "finished",
+        "run_name": run_dir.resolve().name,
+        "base_model": identity(source),
+        "template_sha256": hashlib.sha256(tokenizer.chat_template.encode()).hexdigest(),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "model_sha256": {p.name: file_sha256(p) for p in sorted((run_dir / "model").glob("*.safetensors"))},
+    }
+
+
+if __name__ == "__main__":
+    run_command(main)
