@@ -387,7 +387,7 @@ FAULTS = {
     "pickle": (lambda r: add(r, "optimizer.pt", b"\x80\x04K\x01."), "optimizer.pt is a pickle"),
     "disguised pickle": (lambda r: add(r, "merges.txt", b"\x80\x04K\x01."), "merges.txt is a pickle"),
     "stray file": (lambda r: add(r, "notes.txt", b"todo"), "notes.txt is not a file that a release may hold"),
-    "token": (lambda r: spoil_json(r, "hf_" + "a1B2" * 8 + "xy"), "data_report.json:10 holds a Hub token"),
+    "token": (lambda r: spoil_json(r, "hf_" + "a1B2" * 8 + "xy"), "holds a Hub token"),
     "aws key": (lambda r: spoil_json(r, "AKIA" + "ABCD" * 4), "holds an AWS key"),
     "home path": (lambda r: spoil_json(r, "/home/alice/secret-project/pairs.jsonl"), "holds a path of a home folder"),
     "own path": (lambda r: spoil_json(r, f"{r.resolve()}/pairs.jsonl"), "holds a path of a home folder or of this machine"),
