@@ -3,6 +3,7 @@
 A file or folder appears under its final name only when it is complete: written beside, fsynced, renamed.
 """
 
+import fnmatch
 import hashlib
 import json
 import os
@@ -16,6 +17,39 @@ from typing import IO, Any
 from command import UserError, WorkError
 
 SCHEMA_VERSION = 1
+
+# What a release folder may hold, as fnmatch patterns of paths relative to it. The card station writes by it, upload.py checks by it.
+RELEASE_FILES = (
+    "config.json",
+    "generation_config.json",
+    "*.safetensors",
+    "model.safetensors.index.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "README.md",
+    "README_zh.md",
+    "LICENSE",
+    "NOTICE",
+    "USE_POLICY.md",
+    "training.json",
+    "data_report.json",
+    "recipe.yaml",
+    "eval/comparison.json",
+    "eval/base/results.json",
+    "eval/tuned/results.json",
+    "SHA256SUMS",
+)
+
+
+def is_release_file(path: str) -> bool:
+    """Whether a path relative to a release folder is one that a release may hold; `*` never crosses a folder."""
+    return any(path.count("/") == p.count("/") and fnmatch.fnmatchcase(path, p) for p in RELEASE_FILES)
 
 
 @contextmanager

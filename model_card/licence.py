@@ -1,0 +1,131 @@
+"""What the base model's licence asks of a release: texts copied, never written here; a notice; the name; a line on the card."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from command import UserError
+
+REPOSITORY = Path(__file__).parent.parent
+LLAMA3_NOTICE = "Meta Llama 3 is licensed under the Meta Llama 3 Community License, Copyright © Meta Platforms, Inc. All Rights Reserved."
+_LLAMA3_IDS = re.compile(r"meta-llama/Meta-Llama-3-\d+B(-Instruct)?")
+_HUB_LICENCES = {
+    "apache-2.0",
+    "mit",
+    "llama3",
+    "llama3.1",
+    "llama3.2",
+    "llama3.3",
+    "gemma",
+    "cc-by-4.0",
+    "bsd-3-clause",
+}
+
+
+@dataclass(frozen=True)
+class Licence:
+    """The licence of a release: its Hub id, the files it puts into the folder, the line it puts on the card."""
+
+    name: str
+    files: dict[str, Path | bytes] = field(default_factory=dict)
+    built_with: str | None = None
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The licence fields of the card's front matter; a licence the Hub has no id for is `other`, with name and link."""
+        if self.name in _HUB_LICENCES:
+            return {"license": self.name}
+        return {"license": "other", "license_name": self.name, "license_link": "LICENSE"}
+
+
+def find_licence(base: dict[str, Any], name: str, given: dict[str, Any]) -> Licence:
+    """The licence of a model trained from `base` and published as `name`.
+
+    `given` holds the command line's `license`, `license_file` and `use_policy_file` (each may be None).
+    UserError: the licence is unknown, a text is missing or is another licence's, or the name breaks a rule of the licence.
+    """
+    licence = licence_id(base, given.get("license"))
+    changed = f"{name} is a modified version of {base_name(base)}: its weights were changed by fine-tuning with ORPO.\n"
+    if licence == "llama3":
+        check_llama3_name(name)
+        text = find_text("LICENSE", base, given.get("license_file"), "--license-file", "LLAMA 3 COMMUNITY LICENSE")
+        policy = find_text("USE_POLICY.md", base, given.get("use_policy_file"), "--use-policy-file", "USE POLICY")
+        notice = f"{LLAMA3_NOTICE}\n\nBuilt with Meta Llama 3. {changed}".encode()
+        return Licence(licence, {"LICENSE": text, "USE_POLICY.md": policy, "NOTICE": notice}, "Built with Meta Llama 3")
+    if licence == "apache-2.0":
+        own = given.get("license_file") or REPOSITORY / "LICENSE"
+        text = find_text("LICENSE", base, own, "--license-file", "APACHE LICENSE")
+        notice = base_notice(base) + changed.encode()
+        return Licence(licence, {"LICENSE": text, "NOTICE": notice})
+    text = find_text("LICENSE", base, given.get("license_file"), "--license-file", "")
+    return Licence(licence, {"LICENSE": text, "NOTICE": base_notice(base) + changed.encode()})
+
+
+def licence_id(base: dict[str, Any], given: str | None) -> str:
+    """The base's licence: as recorded, as its Hub id or its own card says, or as given. UserError if none says or they differ."""
+    known = base.get("license")
+    if not known and _LLAMA3_IDS.fullmatch(base.get("hub_id") or ""):
+        known = "llama3"
+    if not known and (card := base_file("README.md", base)):
+        match = re.search(
+            r"^license:\s*([\w.-]+)\s*$", card.read_text(encoding="utf-8", errors="replace"), re.MULTILINE
+        )
+        known = match[1] if match else None
+    if known and given and known != given:
+        raise UserError(f"--license {given} contradicts the base model's own licence, {known}. Leave --license out.")
+    if not (known or given):
+        raise UserError(
+            f"the licence of {base_name(base)} is not recorded. Look it up and give it: --license ID (apache-2.0, llama3, …)."
+        )
+    return str(known or given)
+
+
+def check_llama3_name(name: str) -> None:
+    """UserError unless the name begins as section 1.b.i of the Llama 3 licence asks."""
+    if not re.match(r"Llama[ -]3(?![.\d])", name):
+        raise UserError(
+            f"the name {name!r} does not begin with 'Llama 3' or 'Llama-3', which the Meta Llama 3 Community License "
+            f"(1.b.i) asks of every model made from it. Give one that does: --repo-id ORG/Llama-3-…"
+        )
+
+
+def find_text(filename: str, base: dict[str, Any], given: Path | None, option: str, marker: str) -> Path:
+    """The file with a licence text: the given one, else the base model's own. UserError if missing or without `marker`."""
+    path = given or base_file(filename, base)
+    if path is None or not path.is_file():
+        where = f"{path} is not a file" if path else f"{base_name(base)} has no {filename} beside its weights here"
+        fetch = (
+            f"hf download {base['hub_id']} {filename}" if base.get("hub_id") else "get it from the model's publisher"
+        )
+        raise UserError(f"{where}, and the licence must go with the model. Give it: {option} FILE ({fetch}).")
+    text = " ".join(path.read_text(encoding="utf-8", errors="replace").upper().split())
+    if not text or marker not in text:
+        raise UserError(
+            f"{path} is not the text that is needed: it does not contain {marker!r}. Give the right file: {option} FILE."
+        )
+    return path
+
+
+def base_notice(base: dict[str, Any]) -> bytes:
+    """The base model's own NOTICE, which Apache-2.0 section 4(d) asks to carry on; empty if it has none."""
+    path = base_file("NOTICE", base)
+    return path.read_bytes().rstrip() + b"\n\n" if path else b""
+
+
+def base_file(filename: str, base: dict[str, Any]) -> Path | None:
+    """A file of the base model: in its local folder, or in the Hub cache at its revision; None if neither has it."""
+    folder = Path(str(base.get("model") or ""))
+    if base.get("kind") != "pypi" and folder.is_dir() and (folder / filename).is_file() and folder != Path():
+        return folder / filename
+    if not base.get("hub_id") or base.get("kind") == "pypi":
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(base["hub_id"], filename, revision=base.get("revision"))
+    return Path(found) if isinstance(found, str) else None
+
+
+def base_name(base: dict[str, Any]) -> str:
+    """What the base model is called in a sentence: its Hub id, else its short name."""
+    return str(base.get("hub_id") or base.get("name") or "the base model")

@@ -1,0 +1,249 @@
+"""The card says what the records say, in both languages, and nothing else."""
+
+import dataclasses
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from jinja2 import Environment
+
+from command import UserError
+from model_card import build
+from model_card.card import TEMPLATES, render_cards
+from model_card.context import make_context
+from model_card.licence import find_licence
+from model_card.records import choose_examples, read_run
+from run_folder import file_sha256
+from tests.made_run import make_run
+
+HERE = Path(build.__file__).parent
+
+
+def cards_of(folder: Path, **changes) -> dict[str, str]:
+    """Both cards of a run folder, rendered without writing; `changes` replace records of the run."""
+    run = dataclasses.replace(read_run(folder), **changes)
+    licence = find_licence(run.training["base_model"], "smollm2-demo", {})
+    return render_cards(make_context(run, "smollm2-demo", "alice/smollm2-demo", licence))
+
+
+def body(card: str) -> str:
+    """A card without its front matter."""
+    return re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.DOTALL)
+
+
+def numbers(card: str) -> list[str]:
+    """All numbers of a card's text, sorted."""
+    return sorted(re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?", body(card)))
+
+
+def leaves(record, place=()):
+    """Places of all numbers in a record."""
+    if isinstance(record, dict | list):
+        for key, value in record.items() if isinstance(record, dict) else enumerate(record):
+            yield from leaves(value, (*place, key))
+    elif isinstance(record, int | float) and not isinstance(record, bool):
+        yield place
+
+
+def changed(record, place):
+    """A copy of a record with another number at a place."""
+    record = json.loads(json.dumps(record))
+    inner = record
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = inner[place[-1]] * 3 + 5
+    return record
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory) -> Path:
+    return make_run(tmp_path_factory.mktemp("run") / "smollm2-demo")
+
+
+@pytest.fixture
+def fresh(run_dir, tmp_path) -> Path:
+    return Path(shutil.copytree(run_dir, tmp_path / "smollm2-demo"))
+
+
+def test_both_languages_hold_the_same_numbers(run_dir):
+    cards = cards_of(run_dir)
+    assert numbers(cards["README.md"]) == numbers(cards["README_zh.md"])
+    assert len(numbers(cards["README.md"])) > 150
+    en, zh = (re.findall(r"^(#+ |\| ---|```)", body(card), re.MULTILINE) for card in cards.values())
+    assert en == zh, "headings, tables and blocks stand in the same order"
+
+
+@pytest.mark.parametrize("file", TEMPLATES.values())
+def test_no_typed_figure_in_a_template(file):
+    text = (HERE / file).read_text(encoding="utf-8")
+    tokens = [(kind, value) for _, kind, value in Environment().lex(text)]
+    prose = "".join(value for kind, value in tokens if kind == "data")
+    assert not re.search(r"[0-9０-９]|[二三四五六七八九十百]+(?:个|条|步|％|%)", prose)
+    assert not [value for kind, value in tokens if kind in ("integer", "float")]
+    assert not [value for kind, value in tokens if kind == "string" and re.search(r"\d", value)]
+
+
+@pytest.mark.parametrize("name", ["comparison", "data_report"])
+def test_every_number_of_a_record_reaches_both_cards(run_dir, name):
+    run = read_run(run_dir)
+    before = cards_of(run_dir)
+    record = getattr(run, name)
+    silent = ("schema_version",)
+    for place in leaves(record):
+        if place[-1] in silent:
+            continue
+        after = cards_of(run_dir, **{name: changed(record, place)})
+        for file in TEMPLATES:
+            assert body(after[file]) != body(before[file]), f"{place} is not on {file}"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [("seconds",), ("tokens",), ("peak_memory_bytes",), ("parameters",), ("seed",), ("recipe", "beta"), ("recipe", "max_length"),
+     ("steps", 0, "loss"), ("steps", 2, "loss"), ("steps", 2, "odds_ratio_loss"), ("data", "pairs"), ("data", "sources", 0, "kept")],
+)  # fmt: skip
+def test_a_number_of_the_training_record_reaches_both_cards(run_dir, place):
+    before, after = cards_of(run_dir), cards_of(run_dir, training=changed(read_run(run_dir).training, place))
+    assert all(before[file] != after[file] for file in TEMPLATES)
+
+
+def test_figures_are_printed_as_measured(run_dir):
+    card = cards_of(run_dir)["README.md"]
+    assert "| 47.0 % [36.0, 58.0] | 32 (1) | 83.0 % [72.0, 94.0] | 32 (2) | +36.0 pp [16.0, 56.0] |" in card
+    assert "`perplexity` (perplexity) | lower | 33.27 [33.16, 33.38]" in card
+    assert "| `loss` | 2.375 | 2.125 |" in card
+    assert "| `code` | `pass_rate` | higher | not measured | 0 (1) | not measured | 0 (2) | not measured |" in card
+    assert "Not measured: `code` `pass_rate`: bubblewrap is missing." in card
+    assert "A reduced evaluation" in card and "limit: 32" in card
+    assert "/home/alice" not in card and "`pairs.jsonl`" in card
+
+
+def test_nothing_measured_is_missing_from_a_full_card(run_dir):
+    run = read_run(run_dir)
+    measured = {**run.comparison, "metrics": [m for m in run.comparison["metrics"] if m["suite"] != "code"]}
+    cards = cards_of(run_dir, comparison=measured)
+    assert "not measured" not in body(cards["README.md"]).lower()
+    assert "未测量" not in cards["README_zh.md"]
+
+
+def test_front_matter(run_dir):
+    data = yaml.safe_load(cards_of(run_dir)["README.md"].split("---\n")[1])
+    assert data["license"] == "apache-2.0" and data["language"] == ["zh", "en"]
+    assert data["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct" and data["base_model_relation"] == "finetune"
+    assert data["datasets"] == ["hiyouga/DPO-En-Zh-20k"], "a local file is no data set of the Hub"
+    results = {
+        r["dataset"]["config"]: {m["type"]: m["value"] for m in r["metrics"]} for r in data["model-index"][0]["results"]
+    }
+    assert results == {
+        "language": {"chinese_rate": 0.83},
+        "math": {"accuracy": 0.2188},
+        "perplexity": {"perplexity": 31.94},
+    }
+
+
+def test_a_run_without_evaluation_says_so(run_dir):
+    run = read_run(run_dir)
+    cards = cards_of(run_dir, comparison=None, results={}, examples=[], data_report=None)
+    assert run.comparison and "**Not measured.** This run was not evaluated" in cards["README.md"]
+    assert "**未测量。**" in cards["README_zh.md"] and "model-index" not in cards["README.md"]
+
+
+def test_a_run_scored_without_its_base_has_a_card(run_dir):
+    run = read_run(run_dir)
+    alone = [{**row, "base": None, "difference": None} for row in run.comparison["metrics"]]
+    card = cards_of(run_dir, comparison={**run.comparison, "base": None, "metrics": alone})["README.md"]
+    assert "| not measured | not measured (not measured) | 83.0 % [72.0, 94.0] | 32 (2) | not measured |" in card
+
+
+def test_examples_are_chosen_by_the_hash_of_their_id(run_dir):
+    rows = choose_examples(run_dir / "eval", {})
+    assert [row["suite"] for row in rows] == ["language", "math"]
+    for row in rows:
+        ids = [f"{row['suite']}-{n}" for n in range(4)]
+        assert row["id"] == min(ids, key=lambda i: hashlib.sha256(i.encode()).hexdigest())
+
+
+def test_the_build_is_whole_and_repeatable(fresh, capsys):
+    assert build.main([str(fresh)]) == 0
+    release = fresh / "release"
+    first = {p.relative_to(release).as_posix(): file_sha256(p) for p in release.rglob("*") if p.is_file()}
+    assert {
+        "README.md",
+        "README_zh.md",
+        "LICENSE",
+        "NOTICE",
+        "SHA256SUMS",
+        "eval/comparison.json",
+        "recipe.yaml",
+    } <= set(first)
+    sums = dict(reversed(line.split("  ")) for line in (release / "SHA256SUMS").read_text().splitlines())
+    assert sums == {name: value for name, value in first.items() if name != "SHA256SUMS"}
+    assert (release / "model.safetensors").samefile(fresh / "model" / "model.safetensors")
+    made = (release / "README.md").stat().st_mtime_ns
+    assert build.main([str(fresh)]) == 0 and "unchanged, reused" in capsys.readouterr().out
+    assert (release / "README.md").stat().st_mtime_ns == made
+    (release / "stray.txt").write_text("x")
+    assert build.main([str(fresh)]) == 0
+    assert {p.relative_to(release).as_posix(): file_sha256(p) for p in release.rglob("*") if p.is_file()} == first
+    assert (
+        "/home/alice"
+        not in "".join(p.read_text() for p in release.rglob("*.json")) + (release / "recipe.yaml").read_text()
+    )
+    assert yaml.safe_load((release / "recipe.yaml").read_text())["dataset"][1] == {"path": "pairs.jsonl"}
+
+
+def test_only_allowed_files_are_released(fresh):
+    (fresh / "model" / "optimizer.pt").write_bytes(b"\x80\x04")
+    (fresh / "model" / "notes.txt").write_text("private")
+    build.main([str(fresh)])
+    assert not {"optimizer.pt", "notes.txt"} & {p.name for p in (fresh / "release").rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda run: (run / "training.json").unlink(), "training.json is missing"),
+        (lambda run: (run / "training.json").write_text('{"schema_version": 1, "steps'), "is not valid JSON"),
+        (lambda run: edit(run / "training.json", status="running"), "Finish the run first"),
+        (lambda run: edit(run / "training.json", steps=[]), "steps is empty"),
+        (lambda run: edit(run / "training.json", recipe=None), "recipe is None"),
+        (lambda run: edit(run / "training.json", run_name="a/../b"), "cannot be a model's name"),
+        (lambda run: edit(run / "eval" / "comparison.json", metrics=[{"suite": "x"}]), r"metrics\[0\] lacks"),
+        (
+            lambda run: edit(run / "eval" / "comparison.json", tuned={"sha256": "aa"}),
+            "scores a tuned model whose weights are not",
+        ),
+        (
+            lambda run: edit(run / "eval" / "comparison.json", base={"sha256": "aa"}),
+            "scores a base model whose weights are not",
+        ),
+        (lambda run: (run / "model" / "model.safetensors").write_bytes(b"other"), "has changed since training.json"),
+        (lambda run: (run / "eval" / "base" / "generations.jsonl").write_text('{"id": 1}\n'), "generations.jsonl:1: "),
+    ],
+)
+def test_bad_input_is_refused_and_nothing_is_written(fresh, spoil, message):
+    spoil(fresh)
+    with pytest.raises(UserError, match=message):
+        build.main([str(fresh)])
+    assert not (fresh / "release").exists()
+
+
+def edit(path: Path, **fields) -> None:
+    """Replace fields of a JSON record."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def test_the_snippet_on_the_card_runs(fresh, capsys):
+    """The code a reader copies, run as it stands on the card but for the place of the model."""
+    build.main([str(fresh), "--repo-id", "alice/smollm2-demo"])
+    card = (fresh / "release" / "README.md").read_text()
+    code = re.search(r"```python\n(.*?)```", card, re.DOTALL)[1]
+    assert "temperature=0.6" in code and "top_p=0.9" in code and 'model_id = "alice/smollm2-demo"' in code
+    code = code.replace("alice/smollm2-demo", str(fresh / "release")).replace("max_new_tokens=512", "max_new_tokens=4")
+    code = code.replace(', device_map="auto"', "")
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out.endswith("\n")

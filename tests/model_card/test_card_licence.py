@@ -1,0 +1,106 @@
+"""What the base's licence asks of a release is done or the build is refused; no licence text is ever made up."""
+
+from pathlib import Path
+
+import pytest
+
+from command import UserError
+from model_card import build
+from model_card.licence import REPOSITORY, find_licence, licence_id
+from tests.made_run import BASE, make_run
+
+STAND_IN = "META LLAMA 3 COMMUNITY LICENSE AGREEMENT (a stand-in for tests)\n"
+
+
+def llama(folder: Path | None = None, **fields) -> dict:
+    """The identity of a Llama 3 base: on the Hub, or in a folder."""
+    where = (
+        {"model": str(folder), "kind": "folder"}
+        if folder
+        else {"model": "meta-llama/Meta-Llama-3-8B-Instruct", "kind": "hub"}
+    )
+    return {
+        **BASE,
+        "hub_id": "meta-llama/Meta-Llama-3-8B-Instruct",
+        "license": None,
+        "revision": None,
+        **where,
+        **fields,
+    }
+
+
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch, tmp_path):
+    """No model of this machine's own cache takes part."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def texts(tmp_path) -> Path:
+    folder = tmp_path / "Meta-Llama-3"
+    folder.mkdir()
+    (folder / "LICENSE").write_text(STAND_IN)
+    (folder / "USE_POLICY.md").write_text("Acceptable Use Policy (a stand-in for tests)\n")
+    return folder
+
+
+def test_apache_is_the_repositorys_own_text_unchanged():
+    licence = find_licence(BASE, "demo", {})
+    assert licence.files["LICENSE"] == REPOSITORY / "LICENSE" and licence.metadata == {"license": "apache-2.0"}
+    assert b"modified version of HuggingFaceTB/SmolLM2-135M-Instruct" in licence.files["NOTICE"]
+
+
+def test_llama3_from_the_base_folder(tmp_path, texts):
+    run = make_run(tmp_path / "run", base=llama(texts))
+    assert build.main([str(run), "--repo-id", "alice/Llama-3-8B-Chinese-Demo"]) == 0
+    release = run / "release"
+    assert (release / "LICENSE").read_text() == STAND_IN
+    assert (release / "USE_POLICY.md").read_bytes() == (texts / "USE_POLICY.md").read_bytes()
+    assert (
+        (release / "NOTICE")
+        .read_text()
+        .startswith("Meta Llama 3 is licensed under the Meta Llama 3 Community License, Copyright ©")
+    )
+    for card in ("README.md", "README_zh.md"):
+        assert "**Built with Meta Llama 3**" in (release / card).read_text()
+    assert "license: llama3\n" in (release / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "name", ["smollm2-demo", "Llama3-8B-Chinese-Chat", "Chinese-Llama-3-8B", "Llama-3.1-8B", "llama-3-8b"]
+)
+def test_llama3_names_that_its_licence_forbids(name, texts):
+    with pytest.raises(UserError, match="does not begin with 'Llama 3' or 'Llama-3'"):
+        find_licence(llama(texts), name, {})
+
+
+def test_llama3_without_its_texts_says_how_to_get_them(texts):
+    with pytest.raises(
+        UserError, match=r"--license-file FILE.*hf download meta-llama/Meta-Llama-3-8B-Instruct LICENSE"
+    ):
+        find_licence(llama(), "Llama-3-8B-Demo", {})
+    with pytest.raises(UserError, match="--use-policy-file FILE"):
+        find_licence(llama(), "Llama-3-8B-Demo", {"license_file": texts / "LICENSE"})
+    with pytest.raises(UserError, match="is not the text that is needed"):
+        find_licence(llama(), "Llama-3-8B-Demo", {"license_file": REPOSITORY / "LICENSE"})
+    given = {"license_file": texts / "LICENSE", "use_policy_file": texts / "USE_POLICY.md"}
+    assert set(find_licence(llama(), "Llama-3-8B-Demo", given).files) == {"LICENSE", "USE_POLICY.md", "NOTICE"}
+
+
+def test_an_unknown_licence_is_asked_for_and_a_wrong_one_refused(tmp_path):
+    base = {**BASE, "kind": "folder", "model": str(tmp_path), "hub_id": None, "license": None, "name": "mystery"}
+    with pytest.raises(UserError, match=r"licence of mystery is not recorded.*--license ID"):
+        licence_id(base, None)
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n")
+    assert licence_id(base, None) == "mit"
+    with pytest.raises(UserError, match="contradicts"):
+        licence_id(BASE, "mit")
+    with pytest.raises(UserError, match="mystery has no LICENSE beside its weights"):
+        find_licence(base, "demo", {})
+
+
+def test_a_licence_the_hub_does_not_know_is_other(tmp_path):
+    text = tmp_path / "LICENSE.txt"
+    text.write_text("Some licence.")
+    licence = find_licence({**BASE, "license": "house-licence"}, "demo", {"license_file": text})
+    assert licence.metadata == {"license": "other", "license_name": "house-licence", "license_link": "LICENSE"}
