@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--base", metavar="MODEL", help="model to compare with; without it only MODEL is evaluated")
     parser.add_argument(
-        "--suite", action="append", metavar="NAME", help=f"only this suite, repeatable: {', '.join(suite_names())}"
+        "--suite", nargs="+", action="extend", metavar="NAME", help=f"only these suites: {', '.join(suite_names())}"
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: runs/NAME/eval")
     parser.add_argument("--max-new-tokens", type=_positive, metavar="N", help="instead of each suite's own")

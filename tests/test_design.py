@@ -1,5 +1,6 @@
 """The map of the design, held against the code."""
 
+import ast
 import subprocess
 import sys
 import tomllib
@@ -59,6 +60,15 @@ def test_help_needs_no_torch_and_bad_flags_are_status_2(name):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "2"
     assert "usage:" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["upload.py", "command.py", "run_folder.py"])
+def test_single_modules_import_no_station(name):
+    tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {a.name for n in imports if isinstance(n, ast.Import) for a in n.names}
+    names |= {n.module for n in imports if isinstance(n, ast.ImportFrom)}
+    assert not {n.split(".")[0] for n in names} & {"training", "eval", "model_card", "inference"}
 
 
 def test_requirements_are_pinned():
