@@ -1,7 +1,7 @@
 """In which language an answer is written: Han against foreign words, after what belongs to no language is set aside.
 
 Set aside before counting: code blocks, inline code, HTML tags, URLs, formulas, terms that Chinese writes in Latin letters (LOAN_TERMS,
-acronyms such as GDP or NPCs, units), and a Latin gloss in brackets right after a Han character: 碳水化合物(Carbohydrate).
+acronyms such as GDP or NPCs, units, single letters), and a Latin gloss in brackets right after a Han character: 碳水化合物(Carbohydrate).
 
 The share of Chinese is (H / 1.6) / (H / 1.6 + F): H Han characters, F foreign words; an English word takes about 1.6 Han
 characters in translation. An answer is in Chinese from a share of ZH_SHARE on, if it does not open in English.
@@ -36,6 +36,7 @@ _MEASURE = re.compile(
 _QUOTED = re.compile(
     r"\"[^\"\n]{0,80}\"|“[^”\n]{0,80}”|「[^」\n]{0,80}」|『[^』\n]{0,80}』|《[^》\n]{0,80}》|[(（][^()（）\n]{0,80}[)）]"
 )
+_VARIABLE = re.compile(r"[A-Za-z]")  # the x of 3x - 7 = 5 belongs to a formula; in English prose "I" and "a" are missed little
 _SENTENCE = re.compile(r"[^。！？!?\n]*?(?:[。！？\n]|[!?]+(?=\s|\Z)|\.(?=\s|\Z)|\Z)", re.DOTALL)
 
 # Terms that Chinese writes in Latin letters. Words with a capital elsewhere count as foreign in the share, as names in `mixed`.
@@ -68,7 +69,7 @@ def foreign_words(text: str) -> list[str]:
     text = _MEASURE.sub(" ", _GLOSS.sub(" ", set_aside(text)))
     text = HAN.sub(" ", _ACRONYM.sub(" ", text))
     words = _WORD.findall(_SYLLABIC.sub(" ", text)) + _SYLLABIC.findall(text)
-    return [word for word in words if word.lower() not in LOAN_TERMS]
+    return [word for word in words if word.lower() not in LOAN_TERMS and not _VARIABLE.fullmatch(word)]
 
 
 def chinese_share(text: str) -> float | None:
