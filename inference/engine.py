@@ -173,6 +173,8 @@ class Engine:
         return [row[: len(text) - 1].double().sum().item() for row, text in zip(scores, texts, strict=True)]
 
     def _row(self, index: int, conversation: list[dict], max_new_tokens: int, temperature: float, seed: int) -> Row:
+        if max_new_tokens < 1:
+            raise UserError(f"max_new_tokens {max_new_tokens} must be 1 or more")
         prompt = encode_chat(self.tokenizer, conversation)
         self._check_length(len(prompt), max_new_tokens, f"conversation {index}")
         random = None
@@ -194,7 +196,7 @@ class Engine:
     def _decode(self, rows: list[Row], max_new_tokens: int, sampler: "Sampler", batch_size: int) -> Iterator[list[Row]]:
         """Yield, step by step, the rows that got a token or finished in it. Longest prompts first: a later one always fits."""
         waiting = deque(sorted(rows, key=lambda row: -len(row.prompt)))
-        if not waiting or max_new_tokens < 1:
+        if not waiting:
             return
         longest = len(waiting[0].prompt)
         cache, active = SlotCache(min(batch_size, len(rows)), longest + max_new_tokens + SLACK), []
