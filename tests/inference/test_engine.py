@@ -1,0 +1,143 @@
+"""The engine against transformers' own generate, and what must not change an answer."""
+
+import math
+
+import pytest
+import torch
+
+from command import UserError
+from inference import engine as engine_module
+from inference.engine import Engine
+from inference.sampling import Sampler
+from tests.inference.conftest import CHATS, reference
+
+
+@pytest.fixture
+def stopping(tiny):
+    """The tiny model with a second stop token that its greedy answers do reach, some early, some never."""
+    model, tokenizer = tiny
+    answers = [reference(model, tokenizer, chat, 30) for chat in CHATS]
+    reached = {
+        token: sum(token in answer[1:] for answer in answers)
+        for token in {token for answer in answers for token in answer[1:]}
+    }
+    stop = max(reached, key=lambda token: (reached[token] < len(CHATS), reached[token]))
+    model.generation_config.eos_token_id = [2, stop]
+    yield Engine(model, tokenizer), stop
+    model.generation_config.eos_token_id = 2
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+@pytest.mark.parametrize("worth_sharing", [1, 1000])
+def test_greedy_answers_equal_transformers_one_by_one(stopping, batch_size, worth_sharing, monkeypatch):
+    monkeypatch.setattr(engine_module, "SLACK", 1)  # the cache is shifted often
+    monkeypatch.setattr(engine_module, "WORTH_SHARING", worth_sharing)
+    engine, stop = stopping
+    answers = list(engine.generate(CHATS, max_new_tokens=30, batch_size=batch_size))
+    assert sorted(answer.index for answer in answers) == list(range(len(CHATS)))
+    for answer in answers:
+        assert answer.token_ids == reference(engine.model, engine.tokenizer, CHATS[answer.index], 30)
+        assert answer.finish_reason == ("length" if len(answer.token_ids) == 30 else "stop")
+        assert stop not in answer.token_ids
+    assert {answer.finish_reason for answer in answers} == {"stop", "length"}
+
+
+def test_sampled_answers_depend_on_seed_and_index_only(stopping):
+    engine, _ = stopping
+
+    def texts(batch_size, seed, only=None):
+        found = engine.generate(
+            CHATS, max_new_tokens=20, temperature=0.9, top_p=0.9, seed=seed, batch_size=batch_size, only=only
+        )
+        return {answer.index: answer.token_ids for answer in found}
+
+    whole = texts(8, 1)
+    assert whole == texts(1, 1) == texts(3, 1)
+    assert texts(2, 1, only=[5, 2]) == {index: whole[index] for index in (2, 5)}
+    assert whole != texts(8, 2)
+    same = [CHATS[0]] * 4
+    assert len({tuple(a.token_ids) for a in engine.generate(same, max_new_tokens=20, temperature=1.5, seed=0)}) > 1
+
+
+def test_stream_is_the_answer_in_whole_characters(tiny):
+    """The random model writes bytes at random: most are halves of characters."""
+    engine = Engine(*tiny)
+    for seed, chat in enumerate(CHATS):
+        pieces = list(engine.stream(chat, max_new_tokens=40, temperature=1.0, top_p=1.0, seed=seed))
+        (answer,) = engine.generate([chat], max_new_tokens=40, temperature=1.0, top_p=1.0, seed=seed)
+        assert "".join(pieces) == answer.text
+        assert not any(piece.endswith("\ufffd") or not piece for piece in pieces)
+
+
+def test_stream_holds_back_half_a_character(tiny, monkeypatch):
+    model, tokenizer = tiny
+    engine = Engine(model, tokenizer)
+    ids = tokenizer.encode("a梨🌟b", add_special_tokens=False)
+    script = iter([*ids, tokenizer.encode("梨")[0], 2])
+    monkeypatch.setattr(Sampler, "__call__", lambda self, logits, streams: [next(script)])
+    pieces = list(engine.stream(CHATS[0], max_new_tokens=50))
+    assert pieces == ["a", "梨", "🌟", "b"]
+
+
+def test_every_stop_token_ends_an_answer(tiny):
+    model, tokenizer = tiny
+    assert Engine(model, tokenizer).stop_ids == {2}
+    model.generation_config.eos_token_id = (
+        0  # a config that lacks the template's terminator, as Llama 3's first release did
+    )
+    tokenizer.eos_token = "<|endoftext|>"
+    try:
+        assert Engine(model, tokenizer).stop_ids == {0, 2}
+    finally:
+        model.generation_config.eos_token_id, tokenizer.eos_token = 2, "<|im_end|>"
+
+
+def test_context_overflow_names_the_lengths(tiny):
+    engine = Engine(*tiny)
+    with pytest.raises(
+        UserError, match=r"conversation 1 has \d+ tokens and the answer may have 480; the model's context is 512"
+    ):
+        list(engine.generate([CHATS[0], [{"role": "user", "content": "Qz!" * 20}]], max_new_tokens=480))
+
+
+def test_log_probs_are_those_of_the_model_alone(tiny):
+    model, tokenizer = tiny
+    texts = ["hello there", "", "好的，谢谢你。" * 5, "x", "12 + 30"]
+    for text, (value, count) in zip(texts, Engine(model, tokenizer).log_probs(texts, batch_size=3), strict=True):
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        assert count == max(len(ids) - 1, 0)
+        want = 0.0
+        if count:
+            with torch.no_grad():
+                want = -count * model(torch.tensor([ids]), labels=torch.tensor([ids])).loss.item()
+        assert math.isclose(value, want, rel_tol=1e-5, abs_tol=1e-6)
+
+
+def test_top_p_keeps_the_smallest_set_that_reaches_it():
+    """Probabilities 0.5, 0.3, 0.15, 0.05: top_p 0.7 leaves the first two in the ratio 5 : 3; 0.5 leaves the first."""
+    logits = torch.tensor([[0.05, 0.5, 0.15, 0.3]]).log()
+
+    def shares(top_p):
+        stream = torch.Generator().manual_seed(7)
+        drawn = [Sampler(1.0, top_p)(logits, [stream])[0] for _ in range(2000)]
+        return [drawn.count(token) / 2000 for token in range(4)]
+
+    assert shares(0.5) == [0, 1, 0, 0]
+    assert shares(0.7) == pytest.approx([0, 0.625, 0, 0.375], abs=0.04)
+    assert shares(1.0) == pytest.approx([0.05, 0.5, 0.15, 0.3], abs=0.04)
+
+
+@pytest.mark.base_model
+def test_greedy_answers_of_the_base_equal_transformers(base):
+    model, tokenizer = base
+    prompts = [
+        "你好，请介绍一下你自己。",
+        "What is the capital of France?",
+        "写一首诗。",
+        "List three fruits.",
+        "3加5等于几？",
+        "What is 3 + 5?",
+    ]
+    chats = [[{"role": "user", "content": prompt}] for prompt in prompts]
+    for answer in Engine(model, tokenizer).generate(chats, max_new_tokens=16, batch_size=4):
+        assert answer.token_ids == reference(model, tokenizer, chats[answer.index], 16)

