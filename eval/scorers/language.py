@@ -1,7 +1,8 @@
 """In which language an answer is written: Han against foreign words, after what belongs to no language is set aside.
 
-Set aside before counting: code blocks, inline code, HTML tags, URLs, formulas, terms that Chinese writes in Latin letters (LOAN_TERMS,
-acronyms such as GDP or NPCs, units, single letters), and a Latin gloss in brackets right after a Han character: 碳水化合物(Carbohydrate).
+Set aside before counting: code blocks (in an answer that is nothing but code the comments count), inline code, HTML tags,
+URLs, formulas, terms that Chinese writes in Latin letters (LOAN_TERMS, acronyms such as GDP or NPCs, units, single letters),
+and a Latin gloss in brackets right after a Han character: 碳水化合物(Carbohydrate).
 
 The share of Chinese is (H / 1.6) / (H / 1.6 + F): H Han characters, F foreign words; an English word takes about 1.6 Han
 characters in translation. An answer is in Chinese from a share of ZH_SHARE on, if it does not open in English.
@@ -28,6 +29,7 @@ _NO_LANGUAGE = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|</?[A-Za-z][^<>\n]*>|https?://\S+|www\.\S+|\S+@\S+\.\w+|\$\$.*?\$\$|\$[^$\n]+\$|\\\(.*?\\\)|\\\[.*?\\\]",
     re.DOTALL,
 )
+_COMMENT = re.compile(r"(?:^|\s)(?://|--|/\*|#(?!include|define|ifn?def|endif|pragma))\s*([^\n]+)", re.MULTILINE)
 _GLOSS = re.compile(r"(?<=[\u4e00-\u9fff”》」*])\s?[(（][^()（）\u4e00-\u9fff\n]{1,80}[)）]")
 _ACRONYM = re.compile(r"(?<![A-Za-z])[A-Z](?:[A-Z0-9.&]*[A-Z0-9]s?)?(?![A-Za-z])")
 _MEASURE = re.compile(
@@ -36,7 +38,9 @@ _MEASURE = re.compile(
 _QUOTED = re.compile(
     r"\"[^\"\n]{0,80}\"|“[^”\n]{0,80}”|「[^」\n]{0,80}」|『[^』\n]{0,80}』|《[^》\n]{0,80}》|[(（][^()（）\n]{0,80}[)）]"
 )
-_VARIABLE = re.compile(r"[A-Za-z]")  # the x of 3x - 7 = 5 belongs to a formula; in English prose "I" and "a" are missed little
+_VARIABLE = re.compile(
+    r"[A-Za-z]"
+)  # the x of 3x - 7 = 5 belongs to a formula; in English prose "I" and "a" are missed little
 _SENTENCE = re.compile(r"[^。！？!?\n]*?(?:[。！？\n]|[!?]+(?=\s|\Z)|\.(?=\s|\Z)|\Z)", re.DOTALL)
 
 # Terms that Chinese writes in Latin letters. Words with a capital elsewhere count as foreign in the share, as names in `mixed`.
@@ -60,8 +64,12 @@ _KAOMOJI = re.compile(
 
 
 def set_aside(text: str) -> str:
-    """The text without code, tags, URLs and formulas; a space takes their place."""
-    return _NO_LANGUAGE.sub(" ", text)
+    """The text without code, tags, URLs and formulas; a space takes their place.
+
+    An answer that is nothing but code is judged by the comments in it: they are all that it says in any language.
+    """
+    prose = _NO_LANGUAGE.sub(" ", text)
+    return prose if HAN.search(prose) or _WORD.search(prose) else "\n".join(_COMMENT.findall(text))
 
 
 def foreign_words(text: str) -> list[str]:

@@ -14,6 +14,9 @@ CHINESE = [
     "参见 https://example.com/some/long/english/path 的说明。",
     "公式是 $E = mc^2$,其中能量等于质量乘以光速的平方。",
     "三星Galaxy Tab的存储容量有32GB和64GB。",
+    "解方程 3x - 7 = 2x + 5，移项得 x = 12。",
+    "```python\n# 先判断能否被四整除\nleap = year % 4 == 0  # 再看世纪年\n```",
+    "```cpp\n#include <vector>\n// 用数组保存结果\n```",
 ]
 NOT_CHINESE = [
     "The idiom 拆东墙补西墙 means to solve one problem by creating another one.",
@@ -21,6 +24,7 @@ NOT_CHINESE = [
     "I think the answer is ten.",
     "これは日本語の文章ですから、中国語ではありません。",
     "Это русский текст.",
+    "```python\n# first check whether four divides it\nleap = year % 4 == 0\n```",
 ]
 
 
