@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from command import UserError
+from inference.loading import turn_terminator
 from training.preferences import Pair
 
-MARK = "⁂response⁂"  # no template and no tokenizer treats it specially
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Encoding:
 def encode_pairs(pairs: list[Pair], tokenizer: Any, max_length: int) -> Encoding:
     """Encode every pair; one whose prompt leaves no room for an answer is dropped, counted and named."""
     result = Encoding([], [], Counter(), Counter(), [])
-    terminator = turn_terminator(tokenizer)
+    terminator = terminator_of(tokenizer)
     for index, pair in enumerate(pairs):
         refuse_control_tokens(pair, tokenizer)
         encoded = encode_pair(pair, tokenizer, terminator, max_length, result.cut)
@@ -99,19 +99,17 @@ def response_ids(text: str, tokenizer: Any, terminator: int) -> list[int]:
     return [*tokenizer(text.strip(), add_special_tokens=False)["input_ids"], terminator]
 
 
-def turn_terminator(tokenizer: Any) -> int:
-    """The special token that the chat template puts after an assistant turn. UserError if there is none."""
+def terminator_of(tokenizer: Any) -> int:
+    """The control token that the chat template puts after an assistant turn. UserError if there is none."""
     if not tokenizer.chat_template:
         raise UserError("the tokenizer has no chat template. Use an instruct model or add chat_template.jinja.")
-    question = {"role": "user", "content": "?"}
-    text = tokenizer.apply_chat_template([question, {"role": "assistant", "content": MARK}], tokenize=False)
-    after = tokenizer(text.split(MARK)[-1], add_special_tokens=False)["input_ids"]
-    if not after or after[0] not in tokenizer.all_special_ids:
+    terminator = turn_terminator(tokenizer)
+    if terminator is None:
         raise UserError(
-            f"the chat template ends an assistant turn with {text.split(MARK)[-1]!r}, which is no special token: the "
-            "tuned model could not know where to stop. Use a template with an end-of-turn token."
+            "the chat template ends an assistant turn without a control token, so the tuned model could not know where "
+            "to stop. Use a template with an end-of-turn token."
         )
-    return after[0]
+    return terminator
 
 
 def refuse_control_tokens(pair: Pair, tokenizer: Any) -> None:

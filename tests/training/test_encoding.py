@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from command import UserError
-from training.encoding import encode_pair, encode_pairs, prompt_ids, turn_terminator
+from training.encoding import encode_pair, encode_pairs, prompt_ids, terminator_of
 from training.preferences import Pair
 
 
@@ -19,7 +19,7 @@ def turns(*texts):
 
 
 def encode(pair, tokenizer, max_length):
-    return encode_pair(pair, tokenizer, turn_terminator(tokenizer), max_length, Counter())
+    return encode_pair(pair, tokenizer, terminator_of(tokenizer), max_length, Counter())
 
 
 def test_text_round_trips_and_ends_with_the_terminator(tiny_tokenizer):
@@ -28,6 +28,17 @@ def test_text_round_trips_and_ends_with_the_terminator(tiny_tokenizer):
     assert tiny_tokenizer.decode(encoded.prompt) == "<|im_start|>user\n你好<|im_end|>\n<|im_start|>assistant\n"
     assert tiny_tokenizer.decode(encoded.chosen) == "好的。<|im_end|>"
     assert encoded.chosen.count(end) == encoded.rejected.count(end) == 1
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [turns("你好，世界 1 2 34"), turns("a", "b\n\n2.", "c 😊"), [{"role": "system", "content": "S"}, *turns("问")]],
+)
+def test_a_prompt_is_trained_as_it_is_served(tiny_tokenizer, messages):
+    """The same token ids as inference's encoder makes for the same conversation."""
+    from inference.chat_format import encode_chat
+
+    assert prompt_ids(messages, tiny_tokenizer) == encode_chat(tiny_tokenizer, messages)
 
 
 def test_one_bos_only(tiny_tokenizer):
