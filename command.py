@@ -29,8 +29,8 @@ def run_command(main: Callable[[], int | None]) -> None:
         status = _say(f"error: {error}", 2)
     except WorkError as error:
         status = _say(f"error: {error}", 1)
-    except KeyboardInterrupt:
-        status = _say("\nstopped. What was finished is kept; the same command continues from there.", 130)
+    except KeyboardInterrupt as stop:
+        status = _say(f"\nstopped. {stop or 'What was finished is kept; the same command continues from there.'}", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1

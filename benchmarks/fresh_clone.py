@@ -34,7 +34,8 @@ def main() -> int:
         clone = Path(folder) / "clone"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
         link_shared(Path(folder))
-        measured = [measure(command, clone) for command in COMMANDS]
+        newcomer = bare_environment(Path(folder))
+        measured = [measure(command, clone, newcomer) for command in COMMANDS]
         for name, kept in KEPT.items():
             results.mkdir(parents=True, exist_ok=True)
             shutil.copy(clone / "runs" / "smollm2-demo" / name, results / f"smollm2-demo.{kept}")
@@ -48,7 +49,16 @@ def link_shared(folder: Path) -> None:
         (folder / "shared").symlink_to(ROOT.parent / "shared")
 
 
-def measure(command: list[str], clone: Path) -> dict[str, Any]:
+def bare_environment(folder: Path) -> dict[str, str]:
+    """The environment of somebody who was never here: no home, no caches; only pip's settings come along."""
+    settings = Path.home() / ".config" / "pip" / "pip.conf"
+    places = {"HOME": "home", "XDG_CACHE_HOME": "cache", "PIP_CACHE_DIR": "pip", "HF_HOME": "hf"}
+    newcomer = {**os.environ, **{name: str(folder / place) for name, place in places.items()}}
+    newcomer.pop("VIRTUAL_ENV", None)
+    return newcomer | ({"PIP_CONFIG_FILE": str(settings)} if settings.is_file() else {})
+
+
+def measure(command: list[str], clone: Path, newcomer: dict[str, str]) -> dict[str, Any]:
     """Wall seconds, status and the peak resident set of the largest process of a command, in bytes.
 
     A process of its own waits for the command, so that the peak is this command's and not an earlier one's.
@@ -57,7 +67,7 @@ def measure(command: list[str], clone: Path) -> dict[str, Any]:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        status = subprocess.run(command, cwd=clone).returncode
+        status = subprocess.run(command, cwd=clone, env=newcomer).returncode
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
         os.write(writer, str(peak).encode())
         os._exit(status)
@@ -73,13 +83,10 @@ def measure(command: list[str], clone: Path) -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """What was measured; the machine stands in the run's own training.json."""
     commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-    cpu = next((x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")), "")
     return {
         "commit": commit.stdout.strip(),
-        "cores": len(os.sched_getaffinity(0)),
-        "cpu": cpu.partition(":")[2].strip(),
         "python": sys.version.split()[0],
     }
 

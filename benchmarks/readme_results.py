@@ -53,8 +53,8 @@ def figures(comparison: dict[str, Any]) -> dict[str, Any]:
     training = read_json(RESULTS / "smollm2-demo.training.json")
     first, again, tests = clone["commands"]
     return {
-        "cores": clone["cores"],
-        "cpu": clone["cpu"],
+        "cores": training["hardware"]["cores"],
+        "cpu": training["hardware"]["cpu"],
         "first": first["seconds"] / 60,
         "again": again["seconds"],
         "tests": tests["seconds"] / 60,

@@ -3,7 +3,6 @@
 import ast
 import subprocess
 import sys
-import tomllib
 
 import pytest
 
@@ -27,7 +26,7 @@ def test_the_map_catches_a_forbidden_import(tmp_path):
 
     for name in ("training", "eval", "model_card", "inference"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.jsonl", "__pycache__"))
-    for name in ("upload.py", "command.py", "run_folder.py", "pyproject.toml"):
+    for name in ("upload.py", "release_checks.py", "command.py", "run_folder.py", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     with (tmp_path / "training" / "loss.py").open("a") as stream:
         stream.write("\nimport eval.statistics\n")
@@ -62,7 +61,7 @@ def test_help_needs_no_torch_and_bad_flags_are_status_2(name):
     assert "usage:" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["upload.py", "command.py", "run_folder.py"])
+@pytest.mark.parametrize("name", ["upload.py", "release_checks.py", "command.py", "run_folder.py"])
 def test_single_modules_import_no_station(name):
     tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -74,9 +73,3 @@ def test_single_modules_import_no_station(name):
 def test_requirements_are_pinned():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     assert all("==" in line for line in lines if line and not line.startswith("#"))
-
-
-def test_ruff_and_contract_settings_are_there():
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
-    assert settings["ruff"]["line-length"] == 120
-    assert len(settings["importlinter"]["contracts"]) == 2

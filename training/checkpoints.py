@@ -19,7 +19,7 @@ def writing_folder(folder: Path) -> Path:
 
 def publish(written: Path, folder: Path, limit: int | None) -> None:
     """Sync a written checkpoint, give it its final name in `folder`, and keep the newest `limit` (None: all)."""
-    for file in written.iterdir():
+    for file in filter(Path.is_file, written.rglob("*")):
         with file.open("rb") as stream:
             os.fsync(stream.fileno())
     replace_folder(written, folder / written.name)

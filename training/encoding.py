@@ -9,7 +9,6 @@ from inference.loading import turn_terminator
 from training.preferences import Pair
 
 
-
 @dataclass(frozen=True)
 class EncodedPair:
     """Token ids. `prompt` ends with the assistant header; both responses end with the turn's terminator."""
@@ -39,8 +38,9 @@ def encode_pairs(pairs: list[Pair], tokenizer: Any, max_length: int) -> Encoding
     """Encode every pair; one whose prompt leaves no room for an answer is dropped, counted and named."""
     result = Encoding([], [], Counter(), Counter(), [])
     terminator = terminator_of(tokenizer)
+    control = control_tokens(tokenizer)
     for index, pair in enumerate(pairs):
-        refuse_control_tokens(pair, tokenizer)
+        refuse_control_tokens(pair, control)
         encoded = encode_pair(pair, tokenizer, terminator, max_length, result.cut)
         if isinstance(encoded, EncodedPair):
             result.pairs.append(encoded)
@@ -112,8 +112,13 @@ def terminator_of(tokenizer: Any) -> int:
     return terminator
 
 
-def refuse_control_tokens(pair: Pair, tokenizer: Any) -> None:
+def control_tokens(tokenizer: Any) -> list[str]:
+    """Every special token of the vocabulary, also those that no role such as eos names (<|start_header_id|>)."""
+    return [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+
+
+def refuse_control_tokens(pair: Pair, control: list[str]) -> None:
     """UserError where a text holds one of the template's control tokens: it would be read as a turn of its own."""
     for text in (pair.chosen, pair.rejected, *(message["content"] for message in pair.prompt)):
-        if found := [token for token in tokenizer.all_special_tokens if token in text]:
+        if found := [token for token in control if token in text]:
             raise UserError(f"{pair.where}: the text holds the control token {found[0]!r}. Remove it or drop the row.")

@@ -26,6 +26,7 @@ class Pair:
     chosen: str
     rejected: str
     where: str  # file:line, or source[row]
+    source: int = 0  # which of the sources it came from
     labels: dict[str, str] = field(default_factory=dict)  # topic, fault and the like, for the report
 
 
@@ -36,7 +37,14 @@ class Preferences:
     pairs: list[Pair]
     sources: list[dict[str, Any]]
     dropped: Counter
-    sha256: str  # of the kept pairs, in order
+    sha256: str  # of the pairs, in order
+
+    def only(self, kept: list[int], dropped: Counter) -> "Preferences":
+        """These pairs alone, the account and the digest with them; `dropped` says why the others went."""
+        pairs = [self.pairs[i] for i in kept]
+        counts = Counter(pair.source for pair in pairs)
+        sources = [{**source, "kept": counts[number]} for number, source in enumerate(self.sources)]
+        return Preferences(pairs, sources, self.dropped + dropped, fingerprint(pairs))
 
 
 def load_preferences(sources: list[dict[str, Any]], suites: Path = SUITES) -> Preferences:
@@ -50,12 +58,12 @@ def load_preferences(sources: list[dict[str, Any]], suites: Path = SUITES) -> Pr
     errors: list[str] = []
     seen: set[str] = set()
     held_out = held_out_prompts(suites)
-    for source in sources:
+    for number, source in enumerate(map(pin, sources)):
         rows = kept = 0
         for where, row in read_source(source):
             rows += 1
             try:
-                pair = parse_row(row, where)
+                pair = parse_row(row, where, number)
             except ValueError as error:
                 errors.append(f"{where}: {error}")
                 continue
@@ -156,6 +164,25 @@ def read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
         yield f"{path}[{number}]", row
 
 
+def pin(source: dict[str, Any]) -> dict[str, Any]:
+    """A Hub data set with its revision resolved to a commit, so that the record says what was read; files as they are."""
+    if Path(source["path"]).is_file() or looks_local(source["path"]):
+        return source
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
+
+    what = f"data set {source['path']}"
+    try:
+        found = HfApi().dataset_info(source["path"], revision=source.get("revision"))
+    except RevisionNotFoundError:
+        raise UserError(f"{what} has no revision {source['revision']!r}. Give a branch, a tag or a commit.") from None
+    except HfHubHTTPError as error:
+        raise UserError(f"{what}: {str(error).splitlines()[0]} Check the name; private: `hf auth login`.") from None
+    except OSError as error:
+        raise UserError(f"{what}: no such file here, and the Hub cannot be reached ({error}).") from None
+    return {**source, "revision": found.sha}
+
+
 def read_hub(source: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Rows of a Hub data set's train split at its pinned revision."""
     from datasets import load_dataset
@@ -174,7 +201,7 @@ def read_hub(source: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 # One form
 
 
-def parse_row(row: Any, where: str) -> Pair:
+def parse_row(row: Any, where: str, source: int = 0) -> Pair:
     """A Pair from a ShareGPT, TRL conversational, TRL plain or old `answer: [chosen, rejected]` row.
 
     ValueError says what is wrong with the row, in terms of its own keys.
@@ -188,7 +215,7 @@ def parse_row(row: Any, where: str) -> Pair:
         if not text.strip():
             raise ValueError(f"{name} is empty")
     labels = {key: row[key] for key in ("language", "topic", "fault") if isinstance(row.get(key), str)}
-    return Pair(tuple(messages), chosen, rejected, where, labels)
+    return Pair(tuple(messages), chosen, rejected, where, source, labels)
 
 
 def prompt_messages(row: dict[str, Any]) -> list[dict[str, str]]:

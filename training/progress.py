@@ -39,10 +39,10 @@ class StopOnSignal(TrainerCallback):
 
     def __init__(self) -> None:
         self.asked = False
+        self.before: dict[int, Any] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, self._ask)
+        self.before = {name: signal.signal(name, self._ask) for name in (signal.SIGINT, signal.SIGTERM)}
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.asked:
@@ -50,7 +50,8 @@ class StopOnSignal(TrainerCallback):
             control.should_training_stop = True
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for name, handler in self.before.items():
+            signal.signal(name, handler)
 
     def _ask(self, signum: int, frame: object) -> None:
         if self.asked:

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import hashlib
+import importlib.util
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,20 @@ OWN_TRAINER_ARGS = {
     "data_seed": "seed",
     "bf16": "precision",
     "fp16": "precision",
+    "logging_steps": "record of every step (training.json)",
+    "logging_strategy": "record of every step (training.json)",
+    "logging_first_step": "record of every step (training.json)",
+    "auto_find_batch_size": "micro_batch_tokens",
+    "remove_unused_columns": "own loading of the pairs",
 }
+NO_USE = (
+    "dataloader_",
+    "eval_",
+    "per_device_",
+    "group_by",
+    "label_smoothing",
+    "length_column",
+)  # an item is a whole step
 
 
 @dataclass(frozen=True)
@@ -140,10 +154,22 @@ def check_recipe(values: dict[str, Any], name: str) -> Recipe:
     recipe = Recipe(**{key: convert(key, value, name) for key, value in values.items()})
     if (recipe.epochs is None) == (recipe.max_steps is None):
         raise UserError(f"{name}: give either epochs or max_steps, not both and not neither.")
-    for key, word in OWN_TRAINER_ARGS.items():
-        if key in recipe.trainer_args:
-            raise UserError(f"{name}: trainer_args.{key} is set by the recipe's own {word}. Use that.")
+    check_trainer_args(recipe, name)
     return recipe
+
+
+def check_trainer_args(recipe: Recipe, name: str) -> None:
+    """UserError where a trainer argument would be set twice or do nothing, or its optimizer cannot be had."""
+    for key in recipe.trainer_args:
+        if key in OWN_TRAINER_ARGS:
+            raise UserError(f"{name}: trainer_args.{key} is set by the recipe's own {OWN_TRAINER_ARGS[key]}. Use that.")
+        if key.startswith(NO_USE):
+            raise UserError(
+                f"{name}: trainer_args.{key} would change nothing: pairs are packed by the step. Remove it."
+            )
+    bitsandbytes = any(word in recipe.optimizer for word in ("paged", "8bit", "bnb"))
+    if bitsandbytes and importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(f"{name}: optimizer {recipe.optimizer} needs bitsandbytes: .venv/bin/pip install bitsandbytes")
 
 
 def convert(key: str, value: Any, name: str) -> Any:

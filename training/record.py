@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from training.encoding import EncodedPair, Encoding
+from training.encoding import Encoding
 from training.preferences import Pair, Preferences
 from training.recipe import Recipe
 
@@ -24,22 +24,25 @@ STEP_KEYS = (
 LANGUAGES = ("zh", "en")
 
 
-def data_report(data: Preferences, encoding: Encoding) -> dict[str, Any]:
-    """Counts and token lengths of the pairs that are trained on, and every row that is not, by reason."""
-    kept = [data.pairs[i] for i in encoding.kept]
+def data_report(data: Preferences, encoding: Encoding, read_sha256: str) -> dict[str, Any]:
+    """Counts and token lengths of the pairs that are trained on, and every row that is not, by reason.
+
+    `data` holds the pairs as encoded; `read_sha256` is the digest of all pairs that were read, before encoding.
+    """
     encoded = encoding.pairs
     longer = sum(len(pair.chosen) > len(pair.rejected) for pair in encoded)
     return {
         "sha256": data.sha256,
+        "read_sha256": read_sha256,
         "rows": sum(source["rows"] for source in data.sources),
-        "kept": len(kept),
+        "kept": len(data.pairs),
         "sources": data.sources,
-        "dropped": dict(data.dropped + encoding.dropped),
+        "dropped": dict(data.dropped),
         "cut": dict(+encoding.cut),
-        "languages": dict(Counter(language_of(pair) for pair in kept)),
-        **{name: count_labels(kept, key) for name, key in (("topics", "topic"), ("faults", "fault"))},
-        "multi_turn": sum(sum(m["role"] == "user" for m in pair.prompt) > 1 for pair in kept),
-        "with_system": sum(pair.prompt[0]["role"] == "system" for pair in kept),
+        "languages": dict(Counter(language_of(pair) for pair in data.pairs)),
+        **{name: count_labels(data.pairs, key) for name, key in (("topics", "topic"), ("faults", "fault"))},
+        "multi_turn": sum(sum(m["role"] == "user" for m in pair.prompt) > 1 for pair in data.pairs),
+        "with_system": sum(pair.prompt[0]["role"] == "system" for pair in data.pairs),
         "tokens": {
             part: lengths([len(getattr(p, part)) for p in encoded]) for part in ("prompt", "chosen", "rejected")
         },
@@ -67,14 +70,15 @@ def steps_of(log_history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: entry[key] for key in STEP_KEYS} for entry in log_history if "log_odds" in entry]
 
 
-def training_record(recipe: Recipe, data: Preferences, encoded: list[EncodedPair], steps: list[dict]) -> dict[str, Any]:
+def training_record(recipe: Recipe, data: Preferences, read_sha256: str, steps: list[dict]) -> dict[str, Any]:
     """The part of training.json that does not depend on the model object."""
     return {
         "recipe": dataclasses.asdict(recipe),
         "recipe_sha256": recipe.sha256(),
         "data": {
             "sha256": data.sha256,
-            "pairs": len(encoded),
+            "read_sha256": read_sha256,
+            "pairs": len(data.pairs),
             "sources": data.sources,
             "dropped": dict(data.dropped),
         },

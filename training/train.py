@@ -7,7 +7,9 @@ Writes RUN_DIR/ (default runs/NAME): recipe.yaml, data_report.json, checkpoints/
 
 import argparse
 import dataclasses
+import difflib
 import hashlib
+import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -39,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     options, overrides = build_parser().parse_known_args(argv)
     recipe = load_recipe(options.recipe, overrides)
     run_dir = options.output or Path("runs") / options.recipe.stem
+    check_place(run_dir)
     source = resolve(recipe.model)
     data = load_preferences(recipe.dataset)
     if is_finished(run_dir, recipe, data):
@@ -47,6 +50,15 @@ def main(argv: list[str] | None = None) -> int:
     checkpoint = choose_checkpoint(run_dir, recipe, data, options.resume)
     train(recipe, data, source, run_dir, checkpoint)
     return 0
+
+
+def check_place(run_dir: Path) -> None:
+    """UserError where the run cannot be here: a file in the way, or a launcher whose sharding is not supported."""
+    if run_dir.exists() and not run_dir.is_dir():
+        raise UserError(f"--output {run_dir} is a file. Give a folder.")
+    for name in ("FSDP", "DEEPSPEED"):
+        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() not in ("false", "0", ""):
+            raise UserError(f"training under {name} is not supported yet. Use one process, or DDP (accelerate launch).")
 
 
 def is_finished(run_dir: Path, recipe: Recipe, data: Preferences) -> bool:
@@ -59,7 +71,7 @@ def is_finished(run_dir: Path, recipe: Recipe, data: Preferences) -> bool:
         here = dataclasses.asdict(recipe)
         changed = "; ".join(f"{k} {other.get(k)!r} there, {v!r} here" for k, v in here.items() if other.get(k) != v)
         raise UserError(f"{run_dir} holds a run by another recipe: {changed}. Choose another --output.")
-    if record["data"]["sha256"] != data.sha256:
+    if record["data"]["read_sha256"] != data.sha256:
         raise UserError(f"{run_dir} holds a run on other pairs (the data has changed since). Choose another --output.")
     return (run_dir / "model" / "config.json").exists()
 
@@ -75,7 +87,7 @@ def choose_checkpoint(run_dir: Path, recipe: Recipe, data: Preferences, resume: 
         )
     if (run_dir / "recipe.yaml").read_text(encoding="utf-8") != recipe.to_yaml():
         raise UserError(f"{run_dir} holds an unfinished run by another recipe.yaml. Choose another --output.")
-    if read_json(run_dir / "data_report.json")["sha256"] != data.sha256:
+    if read_json(run_dir / "data_report.json")["read_sha256"] != data.sha256:
         raise UserError(f"{run_dir} holds an unfinished run on other pairs. Choose another --output.")
     return found[-1]
 
@@ -83,27 +95,31 @@ def choose_checkpoint(run_dir: Path, recipe: Recipe, data: Preferences, resume: 
 def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, checkpoint: Path | None) -> None:
     """Load, encode, train and save. A stop by signal keeps a checkpoint of the last finished step."""
     started, begun = datetime.now(UTC), time.monotonic()
+    training_arguments(recipe, 1, run_dir)  # a wrong one is told before anything is loaded
     print(f"loading {source.name} …", file=sys.stderr)
     from inference.loading import load_model, load_tokenizer
     from training.record import steps_of, training_record
 
     tokenizer = load_tokenizer(source)
-    encoding = encode(data, tokenizer, recipe.max_length, run_dir)
-    model = load_model(source, dtype="float32")
+    encoded, kept = encode(data, tokenizer, recipe.max_length, run_dir)
+    model = load_model(source, dtype="float32", device="cpu")  # the trainer moves it to its process's device
     require_space(run_dir, disk_needed(model), "training")
     with whole_file(run_dir / "recipe.yaml") as stream:
         stream.write(recipe.to_yaml())
 
-    trainer = build_trainer(recipe, model, tokenizer, encoding.pairs, run_dir)
+    trainer = build_trainer(recipe, model, tokenizer, encoded, run_dir)
     where = f", continuing from {checkpoint.name}" if checkpoint else ""
     print(f"training {trainer.args.max_steps} steps of {recipe.global_batch_size} pairs{where}", file=sys.stderr)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.state.global_step < trainer.state.max_steps:
-        raise KeyboardInterrupt
+        step = trainer.state.global_step
+        raise KeyboardInterrupt(
+            f"Step {step} is kept as a checkpoint; the same command with --resume continues from it."
+        )
     if not trainer.is_world_process_zero():
         return
     save_model(trainer, tokenizer, run_dir)
-    record = training_record(recipe, data, encoding.pairs, steps_of(trainer.state.log_history))
+    record = training_record(recipe, kept, data.sha256, steps_of(trainer.state.log_history))
     times = {
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -115,8 +131,8 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     print(f"{run_dir}/model and {run_dir}/training.json are written.")
 
 
-def encode(data: Preferences, tokenizer: Any, max_length: int, run_dir: Path) -> Any:
-    """Token ids of the pairs; writes data_report.json and says what was kept, dropped and cut."""
+def encode(data: Preferences, tokenizer: Any, max_length: int, run_dir: Path) -> tuple[list, Preferences]:
+    """Token ids of the pairs that fit, and these pairs; writes data_report.json and says what was kept, dropped, cut."""
     from training.encoding import encode_pairs
     from training.record import data_report
 
@@ -125,13 +141,14 @@ def encode(data: Preferences, tokenizer: Any, max_length: int, run_dir: Path) ->
         print(note, file=sys.stderr)
     if not encoding.pairs:
         raise UserError(f"none of {len(data.pairs)} pairs fits into max_length {max_length}. Raise max_length.")
-    report = data_report(data, encoding)
+    kept = data.only(encoding.kept, encoding.dropped)
+    report = data_report(kept, encoding, data.sha256)
     write_json(run_dir / "data_report.json", report)
     reasons = [f"{count} {reason}" for reason, count in report["dropped"].items()]
     reasons += [f"{count} {what} cut to max_length" for what, count in report["cut"].items()]
     account = f"kept {report['kept']:,} of {report['rows']:,} pairs" + (f": {', '.join(reasons)}" if reasons else "")
     print(account, file=sys.stderr)
-    return encoding
+    return encoding.pairs, kept
 
 
 def disk_needed(model: Any) -> int:
@@ -187,11 +204,15 @@ def training_arguments(recipe: Recipe, steps: int, run_dir: Path) -> Any:
         "disable_tqdm": True,
         **recipe.trainer_args,
     }
+    known = {field.name for field in dataclasses.fields(TrainingArguments)}
+    for key in recipe.trainer_args:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            raise UserError(f"trainer_args: unknown key {key!r}" + (f"; did you mean {near[0]}?" if near else "."))
     try:
         return TrainingArguments(**values)
-    except (TypeError, ValueError) as error:
-        reason = str(error).replace("TrainingArguments.__init__() got an ", "")
-        raise UserError(f"trainer_args, precision or optimizer: {reason}") from None
+    except (TypeError, ValueError, ImportError) as error:
+        raise UserError(f"trainer_args, precision or optimizer: {error}") from None
 
 
 def save_model(trainer: Any, tokenizer: Any, run_dir: Path) -> None:

@@ -8,6 +8,7 @@
 """
 
 import contextlib
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
+from command import WorkError
 from training import loss
 from training.attention import decode_hidden
 from training.checkpoints import publish, writing_folder
@@ -70,9 +72,10 @@ class ORPOTrainer(Trainer):
                 with self.compute_loss_context_manager():
                     value, sums = self.micro_batch_loss(model, self._prepare_inputs(batch), inputs)
                 # DDP averages gradients over processes; the loss is a sum over them.
-                self.accelerator.backward(value * processes)
-            total += value.detach() * processes
-            metrics += sums
+                value = value * processes * inputs["weight"]
+                self.accelerator.backward(value)
+            total += value.detach()
+            metrics += sums * inputs["weight"]
         self._step_metrics = {
             "sums": metrics,
             "pairs": inputs["pairs"],
@@ -85,8 +88,6 @@ class ORPOTrainer(Trainer):
         self, model: torch.nn.Module, batch: dict[str, torch.Tensor], step: dict[str, Any]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """This micro-batch's share of the step's loss, and its sums of METRICS over pairs (float64)."""
-        if not batch:  # a process with nothing to do this step still takes part in the gradient exchange
-            return sum(p.sum() * 0.0 for p in model.parameters() if p.requires_grad), 0.0
         hidden = decode_hidden(model, batch).flatten(0, 1)
         count = int(batch["chosen_pair"][-1]) + 1
         parts = ["chosen", "rejected"] + (["prompt"] if self.objective == "sequence" else [])
@@ -120,9 +121,11 @@ class ORPOTrainer(Trainer):
         layout = pack_step([pair.length for pair in pairs], self.micro_batch_tokens)
         own = layout[self.accelerator.process_index :: self.accelerator.num_processes]
         pad = self.processing_class.pad_token_id
-        batches = [collate([[pairs[i] for i in row] for row in rows], pad) for rows in own]
+        # A process with no micro-batch of its own runs one of another's with weight 0: DDP needs its forward.
+        batches = [collate([[pairs[i] for i in row] for row in rows], pad) for rows in own or layout[:1]]
         return {
-            "micro_batches": batches or [{}],
+            "micro_batches": batches,
+            "weight": float(bool(own)),
             "pairs": len(pairs),
             "tokens": sum(pair.length for pair in pairs),
             "sequence_tokens": sum(len(pair.prompt) + len(pair.chosen) - 1 for pair in pairs),
@@ -131,6 +134,11 @@ class ORPOTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs and self._step_metrics:
             step = self._step_metrics
+            if not math.isfinite(logs["loss"]):
+                raise WorkError(
+                    f"the loss of step {self.state.global_step} is {logs['loss']}. Lower learning_rate or beta; "
+                    "--resume would come here again, so choose another --output."
+                )
             sums = self.accelerator.reduce(step["sums"], "sum").tolist()
             logs |= {name: value / step["pairs"] for name, value in zip(METRICS, sums, strict=True)}
             logs |= {"pairs": step["pairs"], "tokens": step["tokens"]}

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from command import UserError
-from training.encoding import encode_pair, encode_pairs, prompt_ids, terminator_of
+from training.encoding import control_tokens, encode_pair, encode_pairs, prompt_ids, terminator_of
 from training.preferences import Pair
 
 
@@ -78,6 +78,18 @@ def test_cuts_are_counted(tiny_tokenizer):
 def test_control_tokens_in_text_are_refused(tiny_tokenizer):
     with pytest.raises(UserError, match=r"pairs.jsonl:7: the text holds the control token '<\|im_end\|>'"):
         encode_pairs([pair("a<|im_end|>b")], tiny_tokenizer, 100)
+
+
+def test_tokens_that_no_role_names_are_control_tokens_too(tiny_tokenizer):
+    import copy
+
+    from tokenizers import AddedToken
+
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.add_tokens([AddedToken("<|start_header_id|>", special=True)])
+    assert "<|start_header_id|>" in control_tokens(tokenizer)
+    with pytest.raises(UserError, match="start_header_id"):
+        encode_pairs([pair("a<|start_header_id|>assistant")], tokenizer, 100)
 
 
 def test_a_template_without_terminator_is_refused(tiny_tokenizer):

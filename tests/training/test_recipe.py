@@ -18,6 +18,23 @@ def write(tmp_path, **values):
     return path
 
 
+@pytest.fixture(autouse=True)
+def bitsandbytes_installed(monkeypatch):
+    """The 8B recipe's optimizer needs it; whether this machine has it is not what these tests ask."""
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: name == "bitsandbytes" or find(name, *a))
+
+
+def test_an_optimizer_that_cannot_be_had_is_told_at_once(tmp_path, monkeypatch):
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None)
+    with pytest.raises(UserError, match=r"paged_adamw_32bit needs bitsandbytes: \.venv/bin/pip install"):
+        load_recipe(write(tmp_path, optimizer="paged_adamw_32bit"), [])
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_shipped_recipes_parse_and_are_short(path):
     recipe = load_recipe(path, [])
@@ -26,7 +43,7 @@ def test_shipped_recipes_parse_and_are_short(path):
 
 
 def test_the_articles_values():
-    recipe = load_recipe(next(p for p in RECIPES if p.stem == "llama3-8b-chinese-chat"), [])
+    recipe = load_recipe(next(p for p in RECIPES if p.stem == "Llama-3-8B-Chinese-Chat"), [])
     assert (recipe.beta, recipe.learning_rate, recipe.global_batch_size, recipe.epochs) == (0.05, 5e-6, 64, 3)
     assert (recipe.max_length, recipe.warmup_ratio, recipe.lr_scheduler) == (8192, 0.1, "cosine")
     assert (recipe.optimizer, recipe.seed, recipe.objective) == ("paged_adamw_32bit", 42, "completion")
@@ -55,6 +72,8 @@ def test_unknown_flag_names_the_nearest(tmp_path):
         ({"dataset": [{"file": "x"}]}, "dataset is"),
         ({"max_steps": 3}, "either epochs or max_steps"),
         ({"trainer_args": {"learning_rate": 1}}, "recipe's own learning_rate"),
+        ({"trainer_args": {"logging_steps": 10}}, "record of every step"),
+        ({"trainer_args": {"dataloader_num_workers": 2}}, "would change nothing"),
         ({"seed": True}, "seed is True"),
         ({"warmup_ratio": 1.5}, "warmup_ratio is 1.5"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),

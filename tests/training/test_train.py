@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
@@ -123,7 +122,8 @@ def test_ctrl_c_keeps_a_checkpoint(recipe, tmp_path):
         assert process.wait(timeout=200) == 130
     text = (tmp_path / "err").read_text()
     assert "Traceback" not in text
-    assert "stopped." in text
+    assert "stopped. Step " in text
+    assert "--resume" in text
     assert len(list((out / "checkpoints").glob("checkpoint-*"))) == 1
     assert not (out / "model").exists()
 
@@ -155,7 +155,7 @@ def test_refusals_name_the_thing_and_come_quickly(recipe, tmp_path):
 
 
 def test_a_bad_trainer_argument_is_named(recipe, tmp_path):
-    with pytest.raises(UserError, match="unexpected keyword argument 'save_stepz'"):
+    with pytest.raises(UserError, match="unknown key 'save_stepz'; did you mean save_steps"):
         train.main([str(recipe), "--output", str(tmp_path / "run"), "--trainer_args.save_stepz", "3"])
 
 
@@ -163,6 +163,47 @@ def test_a_prompt_that_fills_max_length(recipe, tmp_path, capsys):
     with pytest.raises(UserError, match="none of 11 pairs fits into max_length 20"):
         train.main([str(recipe), "--output", str(tmp_path / "run"), "--max_length", "20"])
     assert "pairs.jsonl:1: prompt is" in capsys.readouterr().err
+
+
+def test_an_output_that_is_a_file(recipe, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file is a file"):
+        train.main([str(recipe), "--output", str(tmp_path / "file")])
+
+
+def test_sharded_launchers_are_refused(recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(UserError, match="FSDP is not supported yet"):
+        train.main([str(recipe), "--output", str(tmp_path / "run")])
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(recipe, tmp_path):
+    from command import WorkError
+
+    with pytest.raises(WorkError, match="the loss of step . is nan"):
+        train.main([str(recipe), "--output", str(tmp_path / "run"), "--learning_rate", "1e30"])
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_two_processes_equal_one(recipe, tmp_path):
+    """DDP over gloo, with more processes than some steps have micro-batches: the same losses and weights."""
+    import torch
+
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert train.main([str(recipe), "--output", str(one), "--max_steps", "3"]) == 0
+    for budget in ("64", "4096"):  # several micro-batches a step; one only, so that a process idles
+        launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+        words = ["-m", "training.train", str(recipe), "--output", str(two / budget), "--max_steps", "3"]
+        done = subprocess.run(
+            [*launch, *words, "--micro_batch_tokens", budget], cwd=ROOT, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        for name, tensor in weights(one).items():
+            assert torch.allclose(tensor, weights(two / budget)[name], atol=2e-4), name
+        losses = [
+            [s["loss"] for s in json.loads((d / "training.json").read_text())["steps"]] for d in (one, two / budget)
+        ]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 def test_no_disk_space_is_told_before_training(recipe, tmp_path, monkeypatch):
@@ -186,7 +227,7 @@ def test_each_recipe_key_changes_the_run(recipe, tmp_path):
         return weights(out)["model.embed_tokens.weight"]
 
     plain = final()
-    assert torch.equal(plain, final("--micro_batch_tokens", "4096")) or torch.allclose(plain, final("--micro_batch_tokens", "64"), atol=1e-4)  # fmt: skip
+    assert torch.allclose(plain, final("--micro_batch_tokens", "64"), atol=1e-4)  # layout, not result
     for key, value in [("beta", "2"), ("objective", "sequence"), ("lr_scheduler", "constant"), ("warmup_ratio", "0.5"), ("seed", "1"), ("global_batch_size", "2"), ("optimizer", "sgd"), ("max_length", "35"), ("precision", "bf16"), ("trainer_args.weight_decay", "0.5")]:  # fmt: skip
         assert not torch.equal(plain, final(f"--{key}", value)), key
 
@@ -224,7 +265,3 @@ def test_demo_data_is_what_its_readme_says():
                 assert row.split("|")[column].strip() == str(names.count(name)), (name, language)
     assert sum(p.labels["language"] == "zh" for p in data.pairs) >= 300
     assert sum(p.labels["language"] == "en" for p in data.pairs) >= 100
-
-
-def test_paths_in_messages_are_relative():
-    assert not any("/home/" in line for line in Path(train.__file__).read_text().splitlines())
