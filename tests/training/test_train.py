@@ -180,7 +180,7 @@ def test_sharded_launchers_are_refused(recipe, tmp_path, monkeypatch):
 def test_a_loss_that_is_not_finite_ends_the_run(recipe, tmp_path):
     from command import WorkError
 
-    with pytest.raises(WorkError, match="the loss of step . is nan"):
+    with pytest.raises(WorkError, match=r"the loss of step . is nan"):
         train.main([str(recipe), "--output", str(tmp_path / "run"), "--learning_rate", "1e30"])
     assert not (tmp_path / "run" / "model").exists()
 
