@@ -5,7 +5,7 @@ import json
 import pytest
 
 from command import UserError
-from training.preferences import load_preferences, parse_row
+from training.preferences import SUITES, held_out_prompts, load_preferences, parse_row
 
 TURN = {"role": "user", "content": "问"}
 FORMS = {
@@ -87,6 +87,36 @@ def test_dropped_rows_are_counted_by_reason(tmp_path, suites):
     assert data.dropped == {"exact duplicate": 1, "chosen equals rejected": 1, "overlaps an eval suite": 1}
     assert data.sources[0]["rows"] == 4
     assert data.sources[0]["kept"] == 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "dropped"),
+    [
+        ("天空为什么是红色的？", True),  # one word changed
+        ("请问，天空为什么是蓝色的呢？", True),
+        ("海水为什么是咸的？", False),
+        ("天空", False),
+    ],
+)
+def test_near_copies_of_eval_prompts_are_dropped(suites, prompt, dropped):
+    assert held_out_prompts(suites).overlaps(prompt) == dropped
+
+
+def test_short_prompts_of_one_form_are_kept(tmp_path):
+    (tmp_path / "held.jsonl").write_text('{"id": "h", "prompt": "关税是什么意思？"}\n', encoding="utf-8")
+    assert not held_out_prompts(tmp_path).overlaps("湿度是什么意思？")
+
+
+def test_only_the_last_user_turn_is_compared(tmp_path, suites):
+    turns = ["天空为什么是红色的？", "因为散射。", "那么云呢？"]
+    prompt = [{"role": role, "content": t} for role, t in zip(("user", "assistant", "user"), turns, strict=True)]
+    rows = [{"prompt": prompt, "chosen": "好", "rejected": "坏"}]
+    assert len(load_preferences(write_rows(tmp_path / "p.jsonl", rows), suites).pairs) == 1
+
+
+def test_the_demo_drops_nothing():
+    data = load_preferences([{"path": str(SUITES.parent.parent / "training" / "data" / "demo_pairs.jsonl")}])
+    assert (len(data.pairs), data.dropped) == (452, {})
 
 
 def test_json_array_parquet_and_jsonl_agree(tmp_path, suites):
