@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from command import UserError
+from run_folder import is_hub_data_set
 
 SUITES = Path(__file__).resolve().parent.parent / "eval" / "suites"
 SHAREGPT_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
@@ -100,15 +101,10 @@ def read_source(source: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         if path.suffix not in readers:
             raise UserError(f"{path}: unknown kind of file {path.suffix!r}; use one of {', '.join(readers)}.")
         yield from readers[path.suffix](path)
-    elif looks_local(source["path"]):
-        raise UserError(f"{path} does not exist. Give a .json, .jsonl or .parquet file, or a Hub data set ORG/NAME.")
-    else:
+    elif is_hub_data_set(source["path"]):
         yield from read_hub(source)
-
-
-def looks_local(path: str) -> bool:
-    """Whether a path that is no file was meant as one: it is not of the Hub's form ORG/NAME, or has a file's suffix."""
-    return not re.fullmatch(r"[\w.-]+/[\w.-]+", path) or Path(path).suffix in {".json", ".jsonl", ".parquet"}
+    else:
+        raise UserError(f"{path} does not exist. Give a .json, .jsonl or .parquet file, or a Hub data set ORG/NAME.")
 
 
 def read_text(path: Path) -> str:
