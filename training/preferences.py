@@ -161,7 +161,7 @@ def read_hub(source: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     try:
         rows = load_dataset(source["path"], source.get("name"), revision=source.get("revision"), split="train")
     except (DatasetsError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(f"cannot load {name} from the Hub: {reason}. Check name, revision and network.") from None
     for number, row in enumerate(rows, start=1):
         yield f"{name}[{number}]", row
