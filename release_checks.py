@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from run_folder import is_release_file
+from run_folder import RECORDS, is_llama3_name, is_release_file
 
 REPOSITORY = Path(__file__).resolve().parent
 MUST_HAVE = ("config.json", "README.md", "README_zh.md", "LICENSE", "training.json", "SHA256SUMS")
@@ -112,7 +112,7 @@ def check_texts(run_dir: Path, files: Files) -> list[str]:
 
 
 def check_card(release: Path, repo_id: str) -> list[str]:
-    """The front matter parses, is complete, agrees with the comparison; a Llama 3 name is as its licence asks."""
+    """The front matter parses, is complete, agrees with the comparison; both cards load `repo_id`, whose name the licence allows."""
     import yaml
 
     path = release / "README.md"
@@ -130,8 +130,14 @@ def check_card(release: Path, repo_id: str) -> list[str]:
         f"README.md: the front matter has no {key}; build the release again" for key in needed if not data.get(key)
     ]
     found += check_model_index(release, data.get("model-index"))
+    found += [
+        f"{name} tells readers to load another model than {repo_id}; build it again with --repo-id {repo_id}"
+        for name in ("README.md", "README_zh.md")
+        if (text := release / name).is_file()
+        and f'model_id = "{repo_id}"\n' not in text.read_text(encoding="utf-8", errors="replace")
+    ]
     if data.get("license") == "llama3":
-        if not re.match(r"Llama-3(?![.\d])", repo_id.split("/")[1]):
+        if not is_llama3_name(repo_id.split("/")[1]):
             found.append(f"--repo-id {repo_id}: the Llama 3 licence asks for a name that begins with Llama-3")
         found += [
             f"{n} is missing; the Llama 3 licence asks for it"
@@ -167,13 +173,7 @@ def check_model_index(release: Path, model_index: Any) -> list[str]:
 def check_results(run_dir: Path, release: Path) -> list[str]:
     """Every number of the released records is the one in the run folder now."""
     found = []
-    for name in (
-        "training.json",
-        "data_report.json",
-        "eval/comparison.json",
-        "eval/base/results.json",
-        "eval/tuned/results.json",
-    ):
+    for name in RECORDS:
         try:
             now, then = (
                 json.loads(p.read_text(encoding="utf-8")) if p.is_file() else None
@@ -246,7 +246,7 @@ def check_shapes(release: Path, shapes: dict[str, tuple[int, ...]]) -> list[str]
 def check_gguf(files: Files) -> list[str]:
     """Every .gguf begins as one."""
     return [
-        f"{p} is not a GGUF file; export it again: python -m inference.export_gguf"
+        f"{p} is not a GGUF file; put a whole .gguf file there, or leave --gguf out"
         for p in files.values()
         if p.open("rb").read(4) != b"GGUF"
     ]

@@ -7,6 +7,7 @@ import fnmatch
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,15 @@ from typing import IO, Any
 from command import UserError, WorkError
 
 SCHEMA_VERSION = 1
+
+# The records of a run that a release carries.
+RECORDS = (
+    "training.json",
+    "data_report.json",
+    "eval/comparison.json",
+    "eval/base/results.json",
+    "eval/tuned/results.json",
+)
 
 # What a release folder may hold, as fnmatch patterns of paths relative to it. The card station writes by it, upload.py checks by it.
 RELEASE_FILES = (
@@ -37,12 +47,8 @@ RELEASE_FILES = (
     "LICENSE",
     "NOTICE",
     "USE_POLICY.md",
-    "training.json",
-    "data_report.json",
     "recipe.yaml",
-    "eval/comparison.json",
-    "eval/base/results.json",
-    "eval/tuned/results.json",
+    *RECORDS,
     "SHA256SUMS",
 )
 
@@ -50,6 +56,16 @@ RELEASE_FILES = (
 def is_release_file(path: str) -> bool:
     """Whether a path relative to a release folder is one that a release may hold; `*` never crosses a folder."""
     return any(path.count("/") == p.count("/") and fnmatch.fnmatchcase(path, p) for p in RELEASE_FILES)
+
+
+def is_llama3_name(name: str) -> bool:
+    """Whether a model's name begins as section 1.b.i of the Llama 3 licence asks of every model made from it; 3.1 is not 3."""
+    return re.match(r"Llama[ -]3(?![.\d])", name) is not None
+
+
+def is_hub_data_set(path: str) -> bool:
+    """Whether a source of pairs that is no file here is of the Hub's form ORG/NAME, without the suffix of a file of pairs."""
+    return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", path)) and Path(path).suffix not in (".json", ".jsonl", ".parquet")
 
 
 @contextmanager
@@ -124,6 +140,13 @@ def file_sha256(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def joint_sha256(digests: dict[str, str]) -> str:
+    """The `sha256` of a model's identity, from the digests of its weight files by name: that of `sha256sum`'s lines if several."""
+    if len(digests) == 1:
+        return next(iter(digests.values()))
+    return hashlib.sha256("".join(f"{digests[name]}  {name}\n" for name in sorted(digests)).encode()).hexdigest()
 
 
 def require_space(path: Path, size: int, what: str) -> None:

@@ -102,11 +102,11 @@ def check_usage(args: argparse.Namespace) -> None:
 
 
 def gguf_files(run_dir: Path) -> Files:
-    """The GGUF files of a run by their name on the Hub. UserError with the command that makes them if there are none."""
+    """The GGUF files of a run by their name on the Hub. UserError if there are none."""
     found = {p.name: p for p in sorted((run_dir / "gguf").glob("*.gguf"))}
     if not found:
         raise UserError(
-            f"{run_dir / 'gguf'} holds no .gguf file. Make them: python -m inference.export_gguf {run_dir / 'model'}"
+            f"{run_dir / 'gguf'} holds no .gguf file. Put .gguf files into {run_dir / 'gguf'}, or leave --gguf out."
         )
     return found
 

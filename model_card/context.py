@@ -12,6 +12,7 @@ from markupsafe import Markup
 from model_card.licence import Licence, base_name
 from model_card.records import SIDES, Run
 from model_card.text import fenced, fenced_as, visible
+from run_folder import is_hub_data_set
 
 PROMPT_CHARACTERS = 600
 ANSWER_CHARACTERS = 800
@@ -51,13 +52,16 @@ SUBJECTS = {
     "form": ("repetition", "distinct", "emoji", "lead_in", "mixed"),
     "facts": ("chat", "fact", "knowledge"),
     "writing": ("writing",),
+    "seed": ("seed",),
 }
 
-SNIPPET = """from transformers import AutoModelForCausalLM, AutoTokenizer
+SNIPPET = """import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model_id = "{repo_id}"
 tokenizer = AutoTokenizer.from_pretrained(model_id)
-model = AutoModelForCausalLM.from_pretrained(model_id, dtype="auto", device_map="auto")
+model = AutoModelForCausalLM.from_pretrained(model_id, dtype="auto")
+model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 messages = [{{"role": "user", "content": "请用三句话介绍一下长城。"}}]
 inputs = tokenizer.apply_chat_template(
@@ -98,7 +102,7 @@ def make_context(run: Run, name: str, repo_id: str, licence: Licence) -> dict[st
         "progress": progress(training),
         "data": training["data"],
         "datasets": hub_datasets(training),
-        "commands": commands(training, name),
+        "commands": commands(training, name, repo_id),
         "report": run.data_report,
         "eval": evaluation(run),
         "examples": [example(row) for row in run.examples],
@@ -140,7 +144,9 @@ def evaluation(run: Run) -> dict[str, Any] | None:
             (run.comparison.get("scorers") or (run.results.get("tuned") or {}).get("scorers") or {}).items()
         ),
         "subjects": sorted({s for row in metrics for s in subjects(f"{row['suite']} {row['metric']}")}),
-        "undescribed": sorted({r["suite"] for r in metrics if not subjects(f"{r['suite']} {r['metric']}")}),
+        "undescribed": sorted(
+            {r["suite"] for r in metrics} - {r["suite"] for r in metrics if subjects(f"{r['suite']} {r['metric']}")}
+        ),
         "unmeasured": [row for row in metrics if any((row[side] or {}).get("value") is None for side in SIDES)],
     }
 
@@ -185,17 +191,18 @@ def prompt_text(prompt: Any) -> str:
     return str(prompt)
 
 
-def commands(training: dict[str, Any], name: str) -> Markup:
-    """The shell commands that make this model again."""
+def commands(training: dict[str, Any], name: str, repo_id: str) -> Markup:
+    """The shell commands that make this model and this card again; `.venv` is what `reproduce.sh --setup` makes."""
+    python = ".venv/bin/python"
     folder, base = f"runs/{name.replace(' ', '-')}", shlex.quote(visible(str(training["base_model"].get("model"))))
     commit = training["git"].get("commit")
     checkout = [f"git checkout {shlex.quote(visible(str(commit)))}"] if commit else []
     lines = [
         *checkout,
         "./reproduce.sh --setup",
-        f"python -m training.train recipe.yaml --output {folder}",
-        f"python -m eval.run {folder}/model --base {base} --output {folder}/eval",
-        f"python -m model_card.build {folder}",
+        f"{python} -m training.train recipe.yaml --output {folder}",
+        f"{python} -m eval.run {folder}/model --base {base} --output {folder}/eval",
+        f"{python} -m model_card.build {folder}" + (f" --repo-id {repo_id}" if "/" in repo_id else ""),
     ]
     return fenced_as("bash", "\n".join(lines))
 
@@ -224,9 +231,8 @@ def stop_names(path: Path, stop: Any) -> list[str]:
 
 
 def hub_datasets(training: dict[str, Any]) -> list[dict[str, Any]]:
-    """The sources that are data sets on the Hub: an id and a pinned revision. Local files have no revision."""
-    sources = training["data"].get("sources") or []
-    return [s for s in sources if re.fullmatch(r"[\w.-]+/[\w.-]+", str(s.get("path"))) and s.get("revision")]
+    """The sources that are data sets on the Hub, pinned to a revision or not; never a local file."""
+    return [s for s in training["data"].get("sources") or [] if is_hub_data_set(str(s.get("path")))]
 
 
 def flat(record: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from command import UserError
+from run_folder import is_llama3_name
 
 REPOSITORY = Path(__file__).parent.parent
 LLAMA3_NOTICE = "Meta Llama 3 is licensed under the Meta Llama 3 Community License, Copyright © Meta Platforms, Inc. All Rights Reserved."
@@ -82,8 +83,8 @@ def licence_id(base: dict[str, Any], given: str | None) -> str:
 
 
 def check_llama3_name(name: str) -> None:
-    """UserError unless the name begins as section 1.b.i of the Llama 3 licence asks."""
-    if not re.match(r"Llama[ -]3(?![.\d])", name):
+    """UserError unless the name is one that the Llama 3 licence allows."""
+    if not is_llama3_name(name):
         raise UserError(
             f"the name {name!r} does not begin with 'Llama 3' or 'Llama-3', which the Meta Llama 3 Community License "
             f"(1.b.i) asks of every model made from it. Give one that does: --repo-id ORG/Llama-3-…"
@@ -114,16 +115,22 @@ def base_notice(base: dict[str, Any]) -> bytes:
 
 
 def base_file(filename: str, base: dict[str, Any]) -> Path | None:
-    """A file of the base model: in its local folder, or in the Hub cache at its revision; None if neither has it."""
+    """A file of the base model: in its local folder, or in the Hub cache at its revision; None if neither has it.
+
+    LICENSE and NOTICE may be spelt with .txt or .md, as some publishers do.
+    """
+    names = [filename] if "." in filename else [filename, f"{filename}.txt", f"{filename}.md"]
     folder = Path(str(base.get("model") or ""))
-    if base.get("kind") != "pypi" and folder.is_dir() and (folder / filename).is_file() and folder != Path():
-        return folder / filename
+    if base.get("kind") != "pypi" and folder != Path() and folder.is_dir():
+        found = next((folder / name for name in names if (folder / name).is_file()), None)
+        if found:
+            return found
     if not base.get("hub_id") or base.get("kind") == "pypi":
         return None
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(base["hub_id"], filename, revision=base.get("revision"))
-    return Path(found) if isinstance(found, str) else None
+    cached = (try_to_load_from_cache(base["hub_id"], name, revision=base.get("revision")) for name in names)
+    return next((Path(path) for path in cached if isinstance(path, str)), None)
 
 
 def base_name(base: dict[str, Any]) -> str:

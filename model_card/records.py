@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from command import UserError
-from run_folder import read_json
+from run_folder import joint_sha256, read_json
 
 SIDES = ("base", "tuned")
 EXAMPLES_A_SUITE = 6
@@ -97,22 +97,14 @@ def check_comparison(path: Path, comparison: dict[str, Any]) -> None:
 
 def check_same_models(path: Path, comparison: dict[str, Any], training: dict[str, Any]) -> None:
     """UserError if what was scored is not what this run trained, or not what it trained from."""
-    recorded = training.get("model_sha256") or {}
-    trained = {"tuned": weights_sha256(recorded) if recorded else None, "base": training["base_model"].get("sha256")}
+    recorded = {n: d for n, d in (training.get("model_sha256") or {}).items() if n.endswith(".safetensors")}
+    trained = {"tuned": joint_sha256(recorded) if recorded else None, "base": training["base_model"].get("sha256")}
     for side in SIDES:
         scored = (comparison.get(side) or {}).get("sha256")
         if scored and trained[side] and scored != trained[side]:
             raise UserError(
                 f"{path} scores a {side} model whose weights are not this run's. Run eval again: python -m eval.run …"
             )
-
-
-def weights_sha256(digests: dict[str, str]) -> str:
-    """The `sha256` of a model's identity: its one weight file's, or that of `sha256sum`'s lines if there are several."""
-    weights = {name: digest for name, digest in sorted(digests.items()) if name.endswith(".safetensors")}
-    if len(weights) == 1:
-        return next(iter(weights.values()))
-    return hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in weights.items()).encode()).hexdigest()
 
 
 def choose_examples(folder: Path, results: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

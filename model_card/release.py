@@ -10,15 +10,8 @@ from typing import Any
 
 from command import UserError
 from model_card.context import shorten_paths
-from run_folder import file_sha256, is_release_file, whole_folder
+from run_folder import RECORDS, file_sha256, is_release_file, whole_folder
 
-RECORDS = (
-    "training.json",
-    "data_report.json",
-    "eval/comparison.json",
-    "eval/base/results.json",
-    "eval/tuned/results.json",
-)
 Files = dict[str, Path | bytes]
 
 

@@ -1,6 +1,11 @@
-"""What several tests need: a tiny real Llama, a small real tokenizer with a ChatML template, and the road to shared data."""
+"""What several tests need: a tiny real Llama, a small real tokenizer with a ChatML template, a Hub on loopback, shared data."""
 
 import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -75,3 +80,49 @@ def tiny_model_folder(tmp_path, tiny_model, tiny_tokenizer):
     tiny_model.save_pretrained(folder)
     tiny_tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def hub_url(tmp_path_factory) -> Iterator[str]:
+    """Endpoint of one Hub process for the session, where the token hf_alice writes to alice/…; no two tests share a name."""
+    minihub = SHARED / "hub" / "minihub.py"
+    if not minihub.is_file():
+        pytest.skip("no Hub on loopback: shared/hub/minihub.py is not beside the repository")
+    root, port = tmp_path_factory.mktemp("hub"), free_ports()
+    with (root / "log").open("w") as log:
+        process = subprocess.Popen([sys.executable, minihub, root / "data", str(port)], stdout=log, stderr=log)
+    try:
+        wait_for(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def hub_environment(url: str, home: Path) -> dict[str, str]:
+    """For a command that works with the Hub at `url` as alice, with a cache of its own and without Xet."""
+    return {**os.environ, "HF_ENDPOINT": url, "HF_HOME": str(home), "HF_TOKEN": "hf_alice", "HF_HUB_DISABLE_XET": "1"}
+
+
+def free_ports() -> int:
+    """A port whose successor is free too: the Hub takes both."""
+    for _ in range(50):
+        with socket.socket() as one, socket.socket() as two:
+            one.bind(("127.0.0.1", 0))
+            port = one.getsockname()[1]
+            try:
+                two.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port
+    raise AssertionError("no two free ports in a row")
+
+
+def wait_for(port: int) -> None:
+    """Wait until somebody listens."""
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError("the Hub did not start")

@@ -1,6 +1,7 @@
 """A file is there whole or not at all."""
 
 import errno
+import hashlib
 import json
 
 import pytest
@@ -51,6 +52,27 @@ def test_bad_records_are_named(tmp_path, content, message):
         path.write_text(content)
     with pytest.raises(UserError, match=message):
         run_folder.read_json(path)
+
+
+def test_weights_in_several_files_have_one_digest(tmp_path):
+    """The digest of `sha256sum *.safetensors`, from the files and from the record of them alike."""
+    from inference.loading import weights_sha256
+
+    for name in ("b.safetensors", "a.safetensors"):
+        (tmp_path / name).write_text(name)
+    digests = {p.name: run_folder.file_sha256(p) for p in tmp_path.iterdir()}
+    lines = "".join(f"{digests[name]}  {name}\n" for name in ("a.safetensors", "b.safetensors"))
+    assert run_folder.joint_sha256(digests) == weights_sha256(tmp_path) == hashlib.sha256(lines.encode()).hexdigest()
+    assert run_folder.joint_sha256({"a": digests["a.safetensors"]}) == digests["a.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("path", "is_one"),
+    [("hiyouga/DPO-En-Zh-20k", True), ("a/b.c", True), ("data/p.jsonl", False), ("data/p.parquet", False),
+     ("../p.json", False), ("/a/b", False), ("a/b/c", False), ("pairs", False)],
+)  # fmt: skip
+def test_a_hub_data_set_is_told_from_a_local_path(path, is_one):
+    assert run_folder.is_hub_data_set(path) is is_one
 
 
 def test_space_is_asked_for_where_the_file_will_be(tmp_path):

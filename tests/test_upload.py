@@ -4,14 +4,11 @@ The Hub is shared/hub/minihub.py beside the repository; without it the tests tha
 """
 
 import json
-import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,10 +19,10 @@ import upload
 from command import UserError, WorkError
 from model_card import build
 from run_folder import file_sha256
+from tests.conftest import free_ports, hub_environment
 from tests.made_run import make_run
 
 REPOSITORY = Path(upload.__file__).resolve().parent
-MINIHUB = REPOSITORY.parent / "shared" / "hub" / "minihub.py"
 ID = "alice/smollm2-demo"
 
 
@@ -42,57 +39,17 @@ def run_dir(built, tmp_path) -> Path:
     return Path(shutil.copytree(built, tmp_path / "smollm2-demo"))
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory) -> Iterator[SimpleNamespace]:
-    """One Hub process for the session; each test has its own names or its own empty root through `hub`."""
-    if not MINIHUB.exists():
-        pytest.skip("shared/hub/minihub.py is not beside the repository: nothing to push to")
-    root, port = tmp_path_factory.mktemp("hub"), free_ports()
-    with (root / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, str(MINIHUB), str(root / "data"), str(port)], stdout=log, stderr=log
-        )
-    url = f"http://127.0.0.1:{port}"
-    wait_for(port)
-    yield SimpleNamespace(url=url)
-    process.terminate()
-    process.wait(10)
-
-
 @pytest.fixture
-def hub(server, monkeypatch, tmp_path, request) -> SimpleNamespace:
-    """The Hub, this process logged in as alice without Xet, and a repository name that no other test has."""
+def hub(hub_url, run_dir, monkeypatch, request) -> SimpleNamespace:
+    """The Hub, this process logged in as alice without Xet, and run_dir built for a repository that no other test has."""
     from huggingface_hub import HfApi
 
-    monkeypatch.setattr(upload, "hub_api", lambda: HfApi(endpoint=server.url))
+    monkeypatch.setattr(upload, "hub_api", lambda: HfApi(endpoint=hub_url))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
     monkeypatch.setenv("HF_TOKEN", "hf_alice")
-    name = re.sub(r"\W+", "-", request.node.name)[:60].strip("-")
-    return SimpleNamespace(url=server.url, api=HfApi(endpoint=server.url, token="hf_alice"), id=f"alice/{name}")
-
-
-def free_ports() -> int:
-    """A port whose successor is free too: the Hub takes both."""
-    for _ in range(50):
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-            try:
-                two.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no two free ports in a row")
-
-
-def wait_for(port: int) -> None:
-    """Wait until somebody listens."""
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError("the Hub did not start")
+    name = "upload-" + re.sub(r"\W+", "-", request.node.name)[:60].strip("-")
+    build.main([str(run_dir), "--repo-id", f"alice/{name}"])
+    return SimpleNamespace(url=hub_url, api=HfApi(endpoint=hub_url, token="hf_alice"), id=f"alice/{name}")
 
 
 def push(run_dir: Path, hub: SimpleNamespace, *options: str) -> int:
@@ -131,8 +88,7 @@ def own(path: Path) -> Path:
 
 @pytest.mark.parametrize("xet", [False, True], ids=["lfs", "xet"])
 def test_the_command_pushes_and_the_model_loads_from_the_hub(run_dir, hub, tmp_path, xet):
-    env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_alice", "HF_HOME": str(tmp_path / "home")}
-    env["HF_HUB_DISABLE_XET"] = "0" if xet else "1"
+    env = {**hub_environment(hub.url, tmp_path / "home"), "HF_HUB_DISABLE_XET": "0" if xet else "1"}
     command = [sys.executable, "upload.py", str(run_dir), "--repo-id", hub.id, "--tag", "v1"]
     done = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -170,7 +126,7 @@ def test_a_change_is_one_commit_that_also_removes_what_is_stale(run_dir, hub, ca
     hub.api.upload_file(path_or_fileobj=b"mine", path_in_repo="assets/logo.svg", repo_id=hub.id)
     record = json.loads((run_dir / "training.json").read_text())
     (run_dir / "training.json").write_text(json.dumps({**record, "seconds": 99.5}))
-    build.main([str(run_dir), "--repo-id", ID])
+    build.main([str(run_dir), "--repo-id", hub.id])
     before = commits(hub)
     capsys.readouterr()
     with pytest.raises(WorkError, match="tag v1 is already there"):
@@ -204,7 +160,7 @@ def test_a_change_by_somebody_else_is_never_overwritten(run_dir, hub, monkeypatc
     (run_dir / "data_report.json").write_text(
         (run_dir / "data_report.json").read_text().replace('"rows": 25', '"rows": 26')
     )
-    build.main([str(run_dir), "--repo-id", ID])
+    build.main([str(run_dir), "--repo-id", hub.id])
     real = HfApi.create_commit
 
     def late(self, *args, **kwargs):
@@ -256,7 +212,7 @@ def test_what_comes_back_different_is_reported(run_dir, hub, monkeypatch):
 
 
 def test_gguf_files_are_pushed_on_request(run_dir, hub):
-    with pytest.raises(UserError, match=r"python -m inference\.export_gguf"):
+    with pytest.raises(UserError, match=rf"Put \.gguf files into {run_dir / 'gguf'}"):
         push(run_dir, hub, "--gguf")
     (run_dir / "gguf").mkdir()
     (run_dir / "gguf" / "smollm2-demo-q8_0.gguf").write_bytes(b"GGUF" + bytes(100))
@@ -330,6 +286,7 @@ def test_each_fault_of_a_token_has_its_message(run_dir, hub, monkeypatch):
             push(run_dir, hub)
     with monkeypatch.context() as patch:
         patch.setattr(HfApi, "whoami", lambda self: {"name": "alice", "orgs": [{"name": "acme"}]})
+        build.main([str(run_dir), "--repo-id", "acme/demo"])
         with pytest.raises(WorkError, match="nothing was pushed: the token may not write to acme"):
             upload.main([str(run_dir), "--repo-id", "acme/demo"])
     monkeypatch.delenv("HF_TOKEN")
@@ -411,6 +368,17 @@ def test_a_spoiled_release_is_refused_with_its_reason(run_dir, fault):
         upload.main([str(run_dir), "--repo-id", ID, "--dry-run"])
     assert reason in str(refused.value)
     assert "a1B2" not in str(refused.value), "a secret is never repeated"
+
+
+@pytest.mark.parametrize("built_as", [None, "alice/smollm2-demo-2"], ids=["the run's name", "another repository"])
+def test_a_card_that_loads_another_model_is_refused(run_dir, built_as):
+    """Built without --repo-id, the snippet says model_id = "smollm2-demo", which is on no Hub."""
+    build.main([str(run_dir), *(["--repo-id", built_as] if built_as else [])])
+    with pytest.raises(WorkError) as refused:
+        upload.main([str(run_dir), "--repo-id", ID, "--dry-run"])
+    for card in ("README.md", "README_zh.md"):
+        said = f"{card} tells readers to load another model than {ID}; build it again with --repo-id {ID}"
+        assert str(refused.value).count(said) == 1
 
 
 def test_all_findings_come_at_once(run_dir):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from command import UserError
+from run_folder import is_hub_data_set
 
 SUITES = Path(__file__).resolve().parent.parent / "eval" / "suites"
 SHAREGPT_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
@@ -108,15 +109,10 @@ def read_source(source: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         if path.suffix not in readers:
             raise UserError(f"{path}: unknown kind of file {path.suffix!r}; use one of {', '.join(readers)}.")
         yield from readers[path.suffix](path)
-    elif looks_local(source["path"]):
-        raise UserError(f"{path} does not exist. Give a .json, .jsonl or .parquet file, or a Hub data set ORG/NAME.")
-    else:
+    elif is_hub_data_set(source["path"]):
         yield from read_hub(source)
-
-
-def looks_local(path: str) -> bool:
-    """Whether a path that is no file was meant as one: it is not of the Hub's form ORG/NAME, or has a file's suffix."""
-    return not re.fullmatch(r"[\w.-]+/[\w.-]+", path) or Path(path).suffix in {".json", ".jsonl", ".parquet"}
+    else:
+        raise UserError(f"{path} does not exist. Give a .json, .jsonl or .parquet file, or a Hub data set ORG/NAME.")
 
 
 def read_text(path: Path) -> str:
@@ -166,8 +162,10 @@ def read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
 
 def pin(source: dict[str, Any]) -> dict[str, Any]:
     """A Hub data set with its revision resolved to a commit, so that the record says what was read; files as they are."""
-    if Path(source["path"]).is_file() or looks_local(source["path"]):
+    is_commit = re.fullmatch(r"[0-9a-f]{40}", str(source.get("revision")))
+    if Path(source["path"]).is_file() or not is_hub_data_set(source["path"]) or is_commit:
         return source
+    import httpx2
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 
@@ -178,7 +176,7 @@ def pin(source: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"{what} has no revision {source['revision']!r}. Give a branch, a tag or a commit.") from None
     except HfHubHTTPError as error:
         raise UserError(f"{what}: {str(error).splitlines()[0]} Check the name; private: `hf auth login`.") from None
-    except OSError as error:
+    except (OSError, httpx2.TransportError) as error:
         raise UserError(f"{what}: no such file here, and the Hub cannot be reached ({error}).") from None
     return {**source, "revision": found.sha}
 
@@ -192,7 +190,7 @@ def read_hub(source: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     try:
         rows = load_dataset(source["path"], source.get("name"), revision=source.get("revision"), split="train")
     except (DatasetsError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(f"cannot load {name} from the Hub: {reason}. Check name, revision and network.") from None
     for number, row in enumerate(rows, start=1):
         yield f"{name}[{number}]", row

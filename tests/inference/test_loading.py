@@ -3,10 +3,8 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,9 +13,8 @@ from command import UserError, WorkError
 from inference import loading
 from inference.loading import identity, load_model, resolve, stop_token_ids
 from run_folder import file_sha256
+from tests.conftest import hub_environment
 from tests.inference.conftest import ROOT
-
-MINIHUB = ROOT.parent / "shared" / "hub" / "minihub.py"
 
 
 def test_a_folder_is_named_by_its_last_parts(tiny_folder, tmp_path):
@@ -142,29 +139,6 @@ def test_an_unreachable_hub_is_failed_work_with_a_reason(command, tmp_path):
     assert done.returncode == 1 and "Hub cannot be reached" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.fixture
-def hub(tmp_path):
-    """Endpoint of a Hub on loopback."""
-    if not MINIHUB.is_file():
-        pytest.skip("no Hub on loopback: ../shared/hub/minihub.py is not there")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = (tmp_path / "hub.log").open("wb")
-    server = subprocess.Popen(
-        [sys.executable, MINIHUB, tmp_path / "hub", str(port), "--no-xet"], stdout=log, stderr=log
-    )
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}"
-    server.kill()
-    server.wait()
-    log.close()
-
-
 HUB_STEPS = """
 import sys
 from huggingface_hub import HfApi
@@ -187,16 +161,13 @@ for model, reason in (("alice/tiny@v9", "no revision 'v9'"), ("alice/none", "no 
 """
 
 
-def test_a_model_from_the_hub_at_a_revision(hub, tiny_folder, tmp_path):
-    environment = {
-        **os.environ,
-        "HF_ENDPOINT": hub,
-        "HF_HOME": str(tmp_path / "home"),
-        "HF_TOKEN": "hf_alice",
-        "HF_HUB_DISABLE_XET": "1",
-    }
+def test_a_model_from_the_hub_at_a_revision(hub_url, tiny_folder, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", HUB_STEPS, tiny_folder], cwd=ROOT, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", HUB_STEPS, tiny_folder],
+        cwd=ROOT,
+        env=hub_environment(hub_url, tmp_path / "home"),
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
 

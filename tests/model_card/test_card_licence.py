@@ -1,5 +1,8 @@
 """What the base's licence asks of a release is done or the build is refused; no licence text is ever made up."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +10,9 @@ import pytest
 from command import UserError
 from model_card import build
 from model_card.licence import REPOSITORY, find_licence, licence_id
-from tests.made_run import BASE, make_run
+from run_folder import is_llama3_name
+from tests.conftest import ROOT, hub_environment
+from tests.made_run import BASE, make_model, make_run
 
 STAND_IN = "META LLAMA 3 COMMUNITY LICENSE AGREEMENT (a stand-in for tests)\n"
 
@@ -72,6 +77,45 @@ def test_llama3_from_the_base_folder(tmp_path, texts):
 def test_llama3_names_that_its_licence_forbids(name, texts):
     with pytest.raises(UserError, match="does not begin with 'Llama 3' or 'Llama-3'"):
         find_licence(llama(texts), name, {})
+
+
+def test_a_llama3_name_is_made_by_its_recipes_name(texts):
+    """`reproduce.sh` names the run after its recipe, `--smoke` adds a suffix; the upload's check is the same function."""
+    for name in ("Llama-3-8B-Chinese-Chat", "Llama-3-8B-Chinese-Chat-smoke", "Llama 3 8B Chat"):
+        assert is_llama3_name(name) and find_licence(llama(texts), name, {}).name == "llama3"
+
+
+HUB_STEPS = """
+import json, sys
+from huggingface_hub import HfApi
+from inference.loading import fetch, identity, resolve
+from model_card.licence import find_licence
+api = HfApi()
+api.create_repo("alice/Meta-Llama-3-Tiny")
+api.upload_folder(repo_id="alice/Meta-Llama-3-Tiny", folder_path=sys.argv[1])
+base = identity(resolve("alice/Meta-Llama-3-Tiny"))
+found = find_licence(base, "Llama-3-Tiny-Chat", {"license": "llama3"}).files
+apache = find_licence(base | {"license": "apache-2.0"}, "tiny-chat", {}).files["NOTICE"]
+print(json.dumps([found["LICENSE"].read_text(), found["USE_POLICY.md"].read_text(), apache.decode()]))
+assert not (fetch(resolve("alice/Meta-Llama-3-Tiny")) / "notes.md").exists()
+"""
+
+
+def test_the_texts_of_a_hub_base_come_with_it(hub_url, tmp_path, texts):
+    make_model(texts)
+    (texts / "NOTICE.txt").write_text("Notice of the base (a stand-in for tests)\n")
+    (texts / "notes.md").write_text("not needed")
+    done = subprocess.run(
+        [sys.executable, "-c", HUB_STEPS, texts],
+        cwd=ROOT,
+        env=hub_environment(hub_url, tmp_path / "home"),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    licence, policy, notice = json.loads(done.stdout.splitlines()[-1])
+    assert (licence, policy) == (STAND_IN, (texts / "USE_POLICY.md").read_text())
+    assert notice.startswith("Notice of the base (a stand-in for tests)\n\ntiny-chat is a modified version")
 
 
 def test_llama3_without_its_texts_says_how_to_get_them(texts):

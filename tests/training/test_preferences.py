@@ -1,10 +1,13 @@
 """Every form into one; every bad row named; every dropped row counted."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from command import UserError
+from tests.conftest import ROOT, SHARED, hub_environment
 from training.preferences import SUITES, held_out_prompts, load_preferences, parse_row
 
 TURN = {"role": "user", "content": "问"}
@@ -157,11 +160,56 @@ def test_a_missing_suite_folder_is_an_error(tmp_path):
 
 
 def test_real_rows_of_the_articles_data(suites):
-    from tests.conftest import SHARED
-
     folder = SHARED / "data" / "preference"
     if not folder.is_dir():
         pytest.skip(f"{folder} is absent: the real rows are not part of the project")
     data = load_preferences([{"path": str(folder / f"dpo_{lang}_demo.json")} for lang in ("en", "zh")], suites)
     assert [source["rows"] for source in data.sources] == [300, 300]
     assert len(data.pairs) + sum(data.dropped.values()) == 600
+
+
+HUB_STEPS = """
+import json
+from huggingface_hub import CommitOperationAdd, HfApi
+from command import UserError
+from training.preferences import read_hub
+
+def commit(card, **files):
+    texts = {"README.md": card} | {f"{name}.json": json.dumps(rows) for name, rows in files.items()}
+    changes = [CommitOperationAdd(path, text.encode()) for path, text in texts.items()]
+    return api.create_commit("alice/pairs", changes, commit_message="x", repo_type="dataset").oid
+
+api = HfApi()
+api.create_repo("alice/pairs", repo_type="dataset")
+configs = [{"config_name": name, "data_files": f"{name}.json"} for name in ("en", "zh")]
+card = "---\\nconfigs: " + json.dumps(configs) + "\\n---\\n"
+row = lambda text: {"prompt": text, "chosen": "good", "rejected": "bad"}
+pinned = commit(card, en=[row("a"), row("b")], zh=[row("甲")])
+commit(card, en=[row("later")], zh=[row("later")])
+source = {"path": "alice/pairs", "revision": pinned}
+assert list(read_hub({**source, "name": "zh"})) == [("alice/pairs/zh[1]", row("甲"))]
+assert [r["prompt"] for _, r in read_hub({**source, "name": "en"})] == ["a", "b"]
+assert [r["prompt"] for _, r in read_hub({"path": "alice/pairs", "name": "en"})] == ["later"]
+for wrong, named in (
+    ({"path": "alice/none", "name": "en"}, "alice/none"),
+    ({"path": "alice/pairs", "name": "en", "revision": "v9"}, "v9"),
+    ({"path": "alice/pairs", "name": "fr", "revision": pinned}, "fr"),
+):
+    try:
+        list(read_hub(wrong))
+    except UserError as error:
+        assert named in str(error) and wrong["path"] in str(error) and ".." not in str(error), error
+    else:
+        raise SystemExit(f"{wrong} was not refused")
+"""
+
+
+def test_a_hub_data_set_with_two_configs_at_a_pinned_revision(hub_url, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", HUB_STEPS],
+        cwd=ROOT,
+        env=hub_environment(hub_url, tmp_path / "home"),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
