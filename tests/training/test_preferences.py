@@ -172,7 +172,7 @@ HUB_STEPS = """
 import json
 from huggingface_hub import CommitOperationAdd, HfApi
 from command import UserError
-from training.preferences import read_hub
+from training.preferences import load_preferences, pin, read_hub
 
 def commit(card, **files):
     texts = {"README.md": card} | {f"{name}.json": json.dumps(rows) for name, rows in files.items()}
@@ -185,18 +185,19 @@ configs = [{"config_name": name, "data_files": f"{name}.json"} for name in ("en"
 card = "---\\nconfigs: " + json.dumps(configs) + "\\n---\\n"
 row = lambda text: {"prompt": text, "chosen": "good", "rejected": "bad"}
 pinned = commit(card, en=[row("a"), row("b")], zh=[row("甲")])
-commit(card, en=[row("later")], zh=[row("later")])
+newest = commit(card, en=[row("later")], zh=[row("later")])
 source = {"path": "alice/pairs", "revision": pinned}
 assert list(read_hub({**source, "name": "zh"})) == [("alice/pairs/zh[1]", row("甲"))]
 assert [r["prompt"] for _, r in read_hub({**source, "name": "en"})] == ["a", "b"]
 assert [r["prompt"] for _, r in read_hub({"path": "alice/pairs", "name": "en"})] == ["later"]
+assert load_preferences([{"path": "alice/pairs", "name": "en"}]).sources[0]["revision"] == newest
 for wrong, named in (
     ({"path": "alice/none", "name": "en"}, "alice/none"),
     ({"path": "alice/pairs", "name": "en", "revision": "v9"}, "v9"),
     ({"path": "alice/pairs", "name": "fr", "revision": pinned}, "fr"),
 ):
     try:
-        list(read_hub(wrong))
+        list(read_hub(pin(wrong)))
     except UserError as error:
         assert named in str(error) and wrong["path"] in str(error) and ".." not in str(error), error
     else:
