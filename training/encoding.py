@@ -9,7 +9,6 @@ from inference.loading import turn_terminator
 from training.preferences import Pair
 
 
-
 @dataclass(frozen=True)
 class EncodedPair:
     """Token ids. `prompt` ends with the assistant header; both responses end with the turn's terminator."""
