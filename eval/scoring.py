@@ -139,6 +139,7 @@ def _score_language(tongue: str, row: dict[str, Any]) -> tuple[Score, dict[str, 
             rule.__name__: rule(text).score for rule in (language.no_han, language.english_lead_in, language.mixed)
         }
     values |= {
+        "empty": float(not text.strip()),
         "emoji": language.emoji(text).score,
         "distinct_1": text_quality.distinct([text], 1, tongue),
         "distinct_2": text_quality.distinct([text], 2, tongue),
