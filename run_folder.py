@@ -1,8 +1,12 @@
 """The run folder, where the stations meet: what its files are called and how a file comes to be there whole.
 
-A file or folder appears under its final name only when it is complete: written beside, fsynced, renamed.
+A file or folder appears under its final name only when it is complete: written beside, fsynced, renamed. What a killed writer
+left beside (`.NAME.xxxxxxxx.part`) is removed by the next one that writes the same name. It counts as left if nobody holds
+its lock, which the system takes from a dead process, and nothing was written for STALE seconds: long enough for a living
+writer to get from making a part to locking it. Where a file system has no locks, nothing is removed.
 """
 
+import fcntl
 import fnmatch
 import hashlib
 import json
@@ -10,14 +14,16 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from command import UserError, WorkError
 
 SCHEMA_VERSION = 1
+STALE = 60  # seconds
 
 # The records of a run that a release carries.
 RECORDS = (
@@ -72,14 +78,16 @@ def is_hub_data_set(path: str) -> bool:
 def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a file that takes its final name only if the block ends without an error; mode is "w" (UTF-8) or "wb"."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left_parts(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as stream:
+            _lock(stream.fileno())
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+            Path(name).chmod(0o644)
+            Path(name).replace(path)  # still locked
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -89,8 +97,11 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Give a folder to fill that replaces `path` only if the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left_parts(path)
     building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    handle = os.open(building, os.O_RDONLY)
     try:
+        _lock(handle)
         yield building
         for file in building.rglob("*"):
             if file.is_file():
@@ -101,6 +112,30 @@ def whole_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Take the lock of an open file or folder, held until it is closed or the process dies; False if it cannot be had."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_left_parts(path: Path) -> None:
+    """Remove the parts of `path` whose writer is gone, by the rule in the module's docstring."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.part")
+    for part in filter(lambda file: name.fullmatch(file.name), path.parent.iterdir()):
+        with suppress(FileNotFoundError, PermissionError):  # it has just got its name, or is another user's
+            handle = os.open(part, os.O_RDONLY)
+            try:
+                if _lock(handle) and time.time() - os.fstat(handle).st_mtime > STALE:
+                    shutil.rmtree(part) if part.is_dir() else part.unlink()
+            finally:
+                os.close(handle)
 
 
 def replace_folder(new: Path, path: Path) -> None:

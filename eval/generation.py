@@ -2,7 +2,8 @@
 
 In a folder (base/ or tuned/): generations.jsonl (an answer a row), log_probs.jsonl (a text a row), settings.json (what they
 were made from). While they grow they are called *.part, and settings.part.json says what the parts belong to; the whole ones
-of an earlier evaluation stay until the new ones are complete.
+of an earlier evaluation stay until the new ones are complete. settings.finish.json says that the parts are complete and is
+there only while they get their final names: the next call carries on from it, so that a kill loses no answer.
 """
 
 import json
@@ -20,16 +21,17 @@ from eval.suites import Item, Suite
 from run_folder import read_json, write_json
 
 GENERATIONS, LOG_PROBS, SETTINGS = "generations.jsonl", "log_probs.jsonl", "settings.json"
-SETTINGS_PART = "settings.part.json"
+SETTINGS_PART, SETTINGS_FINISH = "settings.part.json", "settings.finish.json"
 FINGERPRINT = ("sha256", "revision", "files")  # what of a model's identity decides its answers
 
 
 def settings_of(
-    model: dict[str, Any], suites: Sequence[Suite], limit: int | None, max_new_tokens: int | None
+    model: dict[str, Any], dtype: str, suites: Sequence[Suite], limit: int | None, max_new_tokens: int | None
 ) -> dict[str, Any]:
     """All that decides the answers, as stored and compared. `max_new_tokens` overrides the suites' own."""
     return {
         "model": model,
+        "dtype": dtype,
         "decoding": "greedy",
         "limit": limit,
         "suites": {
@@ -62,7 +64,14 @@ def what_differs(folder: Path, wanted: dict[str, Any], name: str = SETTINGS) -> 
 
 def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
     model = {key: settings["model"].get(key) for key in FINGERPRINT}
-    return {"model": model, **{key: settings.get(key) for key in ("decoding", "limit", "suites")}}
+    return {"model": model, "dtype": dtype_of(settings)} | {
+        key: settings.get(key) for key in ("decoding", "limit", "suites")
+    }
+
+
+def dtype_of(settings: dict[str, Any]) -> str:
+    """The dtype of stored settings; those from before it was recorded are all of float32."""
+    return settings.get("dtype", "float32")
 
 
 def _changes(stored: Any, wanted: Any, name: str) -> Iterator[str]:
@@ -89,6 +98,8 @@ def complete(
 
     Returns what was done, for the user: reused, continued or generated anew and why.
     """
+    if (folder / SETTINGS_FINISH).exists():  # an earlier call was killed while it gave the parts their names
+        _name_parts(folder)
     difference = what_differs(folder, wanted)
     if difference is None:
         return "reused: same model, settings and suites"
@@ -142,8 +153,8 @@ def _answers(
 
 
 def _log_probs(engine: Any, suite: Suite, items: Sequence[Item]) -> Iterator[dict[str, Any]]:
-    for item, (log_prob, tokens) in zip(items, engine.log_probs([item.prompt for item in items]), strict=True):
-        yield {"id": item.id, "suite": suite.name, "log_prob": log_prob, "tokens": tokens}
+    for index, log_prob, tokens in engine.log_probs([item.prompt for item in items]):
+        yield {"id": items[index].id, "suite": suite.name, "log_prob": log_prob, "tokens": tokens}
 
 
 def _appending(path: Path) -> IO[str]:
@@ -166,17 +177,31 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _finish(folder: Path, wanted: dict[str, Any], made: dict[str, Any]) -> None:
-    """Give the parts their final names in the suites' order; settings.json goes first and comes back last."""
+    """Say in SETTINGS_FINISH that the parts are complete, then give them their final names."""
+    for name in _made_files(wanted):
+        _sync(folder / f"{name}.part")
+    write_json(folder / SETTINGS_FINISH, {**wanted, **made})
+    _name_parts(folder)
+
+
+def _made_files(settings: dict[str, Any]) -> list[str]:
+    """Which of the two files the suites of these settings fill."""
+    read = {suite["max_new_tokens"] == 0 for suite in settings["suites"].values()}
+    return [name for name, only_read in ((GENERATIONS, False), (LOG_PROBS, True)) if only_read in read]
+
+
+def _name_parts(folder: Path) -> None:
+    """Give complete parts their final names; may be killed at any step and called again. settings.json goes first, comes last."""
+    made = _made_files(read_json(folder / SETTINGS_FINISH))
     (folder / SETTINGS).unlink(missing_ok=True)
     for name in (GENERATIONS, LOG_PROBS):
         part = folder / f"{name}.part"
         if part.exists():
-            _sync(part)
             part.replace(folder / name)
-        else:
+        elif name not in made:
             (folder / name).unlink(missing_ok=True)
-    write_json(folder / SETTINGS, {**wanted, **made})
-    (folder / SETTINGS_PART).unlink()
+    (folder / SETTINGS_PART).unlink(missing_ok=True)
+    (folder / SETTINGS_FINISH).rename(folder / SETTINGS)
 
 
 def _sync(path: Path) -> None:

@@ -19,6 +19,7 @@ class Metric:
 
 def _language_metrics() -> list[Metric]:
     shared = [
+        ("empty", "proportion", "lower"),  # an empty answer is judged by no other rule: silence must show somewhere
         ("emoji", "proportion", "lower"),
         ("distinct_1", "ratio", "higher"),
         ("distinct_2", "ratio", "higher"),

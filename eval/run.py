@@ -15,6 +15,7 @@ from eval.generation import complete, settings_of
 from eval.report import table, write_report
 from eval.scoring import score_folder
 from eval.suites import load_suite, suite_names
+from inference.loading import DTYPE_HELP, DTYPES
 from run_folder import file_sha256, require_space
 
 COMPANIONS = (
@@ -41,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--batch-size", type=_positive, default=32, metavar="N", help="answers generated at once (default 32)"
     )
+    parser.add_argument("--dtype", choices=DTYPES, help=DTYPE_HELP)
     parser.add_argument(
         "--limit", type=_positive, metavar="N", help="first N items of each suite and language; marked as reduced"
     )
@@ -74,14 +76,14 @@ def fingerprint(source: Any) -> dict[str, Any]:
     return record
 
 
-def engine_loader(source: Any) -> Callable[[], Any]:
+def engine_loader(source: Any, dtype: str) -> Callable[[], Any]:
     """A function that loads the model when it is first needed."""
 
     def load() -> Any:
         from inference.engine import Engine
         from inference.loading import load_model, load_tokenizer
 
-        return Engine(load_model(source), load_tokenizer(source))
+        return Engine(load_model(source, dtype), load_tokenizer(source))
 
     return load
 
@@ -89,7 +91,7 @@ def engine_loader(source: Any) -> Callable[[], Any]:
 def main(argv: list[str] | None = None) -> int:
     """Check, generate for base then tuned, score, report."""
     options = build_parser().parse_args(argv)
-    from inference.loading import resolve
+    from inference.loading import default_dtype, resolve
 
     names = list(dict.fromkeys(options.suite or suite_names()))
     suites = [load_suite(name, options.limit) for name in names]
@@ -101,9 +103,10 @@ def main(argv: list[str] | None = None) -> int:
     if output.exists() and not output.is_dir():
         raise UserError(f"--output {output} is a file. Give a folder.")
     require_space(output, 50_000_000, "The evaluation")
+    dtype = options.dtype or default_dtype()
     for side, source in sources.items():
-        wanted = settings_of(fingerprint(source), suites, options.limit, options.max_new_tokens)
-        done = complete(output / side, wanted, suites, engine_loader(source), options.batch_size)
+        wanted = settings_of(fingerprint(source), dtype, suites, options.limit, options.max_new_tokens)
+        done = complete(output / side, wanted, suites, engine_loader(source, dtype), options.batch_size)
         print(f"{side} ({source.name}): {done}", file=sys.stderr)
     comparison = score_folder(output, needs_base="base" in sources)
     print(table(comparison))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from command import UserError
-from eval.generation import GENERATIONS, LOG_PROBS, SETTINGS, in_suite_order, read_rows
+from eval.generation import GENERATIONS, LOG_PROBS, SETTINGS, dtype_of, in_suite_order, read_rows
 from eval.metrics import METRICS, difference, summarize, values_of
 from eval.scorers import Score, code, facts, language, numbers, refusal, text_quality
 from eval.suites import Item, Suite, load_suite
@@ -45,7 +45,8 @@ def score_folder(folder: Path, needs_base: bool = False) -> dict[str, Any]:
 
 def _different_questions(results: dict[str, Any]) -> str:
     base, tuned = (results[side]["settings"] for side in SIDES)
-    return ", ".join(key for key in ("suites", "limit", "decoding") if base[key] != tuned[key])
+    different = [key for key in ("suites", "limit", "decoding") if base[key] != tuned[key]]
+    return ", ".join(different + ["dtype"] * (dtype_of(base) != dtype_of(tuned)))
 
 
 def score_side(folder: Path) -> dict[str, Any]:
@@ -139,6 +140,7 @@ def _score_language(tongue: str, row: dict[str, Any]) -> tuple[Score, dict[str, 
             rule.__name__: rule(text).score for rule in (language.no_han, language.english_lead_in, language.mixed)
         }
     values |= {
+        "empty": float(not text.strip()),
         "emoji": language.emoji(text).score,
         "distinct_1": text_quality.distinct([text], 1, tongue),
         "distinct_2": text_quality.distinct([text], 2, tongue),

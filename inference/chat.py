@@ -8,7 +8,7 @@ import argparse
 import sys
 
 from command import UserError, run_command
-from inference.loading import load_model, load_tokenizer, resolve
+from inference.loading import DTYPE_HELP, DTYPES, default_dtype, load_model, load_tokenizer, resolve
 from inference.options import MODEL_HELP, add_sampling, check_sampling, own_sampling
 
 HELP = "/reset forgets the conversation · /system TEXT sets the system message · /quit leaves · /help"
@@ -21,6 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("--system", default="", help="the system message")
     add_sampling(parser, 512, None, None)
+    parser.add_argument("--dtype", choices=DTYPES, help=DTYPE_HELP)
     return parser
 
 
@@ -29,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     check_sampling(options)
     source = resolve(options.model)
     sys.stdin.reconfigure(encoding="utf-8", errors="replace")
-    tokenizer, model = load_tokenizer(source), load_model(source)
+    tokenizer, model = load_tokenizer(source), load_model(source, options.dtype or default_dtype())
     from inference.engine import Engine
 
     temperature, top_p = own_sampling(model, options.temperature, options.top_p)

@@ -6,7 +6,7 @@ TUNED is loaded and asked with transformers alone, so this also shows that a rel
 import argparse
 
 from command import UserError, run_command
-from inference.loading import fetch, load_model, load_tokenizer, resolve
+from inference.loading import default_dtype, fetch, load_model, load_tokenizer, resolve
 from inference.options import MODEL_HELP
 
 
@@ -37,14 +37,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def base_answer(source, conversation: list[dict], max_new_tokens: int) -> str:
-    tokenizer, model = load_tokenizer(source), load_model(source)
+    tokenizer, model = load_tokenizer(source), load_model(source, default_dtype())
     from inference.engine import Engine
 
     return next(Engine(model, tokenizer).generate([conversation], max_new_tokens=max_new_tokens)).text
 
 
 def plain_answer(path: str, conversation: list[dict], max_new_tokens: int) -> str:
-    """What the model card's own example does."""
+    """A greedy answer by transformers alone, on the CPU, in the weights' own dtype: no code of this project is used."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(path)

@@ -13,7 +13,16 @@ from pathlib import Path
 
 from command import UserError, run_command
 from inference.chat_format import check_conversation
-from inference.loading import Source, load_model, load_tokenizer, resolve, weights_sha256
+from inference.loading import (
+    DTYPE_HELP,
+    DTYPES,
+    Source,
+    default_dtype,
+    load_model,
+    load_tokenizer,
+    resolve,
+    weights_sha256,
+)
 from inference.options import MODEL_HELP, add_sampling, check_sampling
 from run_folder import whole_file
 
@@ -29,8 +38,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, required=True, help="JSONL to write")
     add_sampling(parser, 512, 0.0, 1.0)
     parser.add_argument(
-        "--batch-size", type=int, default=32, help="prompts at a time (default 32); answers do not depend on it"
+        "--batch-size",
+        type=int,
+        default=32,
+        help="prompts at a time (default 32); but for rounding, answers do not depend on it",
     )
+    parser.add_argument("--dtype", choices=DTYPES, help=DTYPE_HELP)
     return parser
 
 
@@ -42,6 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.output.is_dir() or options.output.resolve() == options.prompts.resolve():
         raise UserError(f"--output {options.output} is a folder or the file of prompts itself. Name another file.")
     rows, source = read_prompts(options.prompts), resolve(options.model)
+    options.dtype = options.dtype or default_dtype()
     part = Part(options.output.with_name(f"{options.output.name}.part"), settings(options, source, rows))
     if part.is_done(options.output):
         print(f"{options.output} is done: {len(rows)} answers with these settings", file=sys.stderr)
@@ -93,11 +107,12 @@ def check_row(row: object, seen: dict, number: int) -> None:
 
 
 def settings(options: argparse.Namespace, source: Source, rows: list[dict]) -> dict:
-    """All that decides the answers; the batch size does not. A model folder counts by its weights, not by its name."""
+    """All that decides the answers; the batch size does not, but for rounding. A model folder counts by its weights, not by its name."""
     prompts = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
     weights = weights_sha256(source.path) if source.path else None
     return {
         "model": {"spec": source.spec, "sha256": weights},
+        "dtype": options.dtype,
         "prompts_sha256": prompts,
         "max_new_tokens": options.max_new_tokens,
         "temperature": options.temperature,
@@ -173,7 +188,7 @@ def answer(rows: list[dict], part: Part, source: Source, options: argparse.Names
             print(f"continuing: {len(part.answers)} of {len(rows)} answers are there", file=sys.stderr)
         if not left:
             return
-        tokenizer, model = load_tokenizer(source), load_model(source)
+        tokenizer, model = load_tokenizer(source), load_model(source, options.dtype)
         from tqdm import tqdm
 
         from inference.engine import Engine

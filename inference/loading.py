@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfileobj
+from traceback import walk_tb
 
 from command import UserError, WorkError
 from run_folder import file_sha256, joint_sha256, require_space, whole_file
@@ -34,7 +35,9 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model"]
 HUB_FILES += ["LICENSE*", "USE_POLICY.md", "NOTICE*"]  # a release of a model made from this one must carry them
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
-DTYPES = ("float32", "bfloat16", "float16", "auto")
+DTYPES = ("float32", "bfloat16", "auto")
+DTYPE_HELP = "of the weights in memory; auto is that of the files (default auto on a GPU, else float32)"
+GGUF_READERS = ("gguf.gguf_reader", "transformers.integrations.gguf.reader")
 
 
 @dataclass(frozen=True)
@@ -113,12 +116,26 @@ def check_folder(path: Path) -> str:
 def _check_index(path: Path) -> None:
     index = path / "model.safetensors.index.json"
     if index.is_file():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        weight_map = _read_json(index).get("weight_map")
+        if not isinstance(weight_map, dict):
+            raise UserError(f"{index} has no weight_map. Copy or download the model again.")
+        shards = set(weight_map.values())
         missing = sorted(shard for shard in shards if not (path / shard).is_file())
         if missing:
             raise UserError(
                 f"MODEL {path}: {len(missing)} of {len(shards)} weight files are missing ({missing[0]}). Copy or download it again."
             )
+
+
+def _read_json(path: Path) -> dict:
+    """The object in a model's JSON file. UserError names the file if there is none in it."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}). Copy or download the model again.") from None
+    if not isinstance(record, dict):
+        raise UserError(f"{path} is not a JSON object. Copy or download the model again.")
+    return record
 
 
 def _resolve_gguf(model: str, path: Path) -> Source:
@@ -272,6 +289,13 @@ def _restore_pre_tokenizer(tokenizer) -> None:
     tokenizer.backend_tokenizer.pre_tokenizer = Sequence([Digits(individual_digits=True), byte_level])
 
 
+def default_dtype() -> str:
+    """The files' own dtype on a GPU, where 8B in float32 (32 GB) seldom fits; float32 on a CPU, which is slow at bfloat16."""
+    import torch
+
+    return "auto" if torch.cuda.is_available() else "float32"
+
+
 def load_model(source: Source, dtype: str = "float32", device: str | None = None):
     """The model in eval mode on `device` (a GPU if there is one). A model from GGUF is an ordinary one: it trains and saves."""
     import torch
@@ -307,7 +331,7 @@ def _load_adapter(source: Source, path: Path, dtype: str):
 
 def adapter_base(path: Path) -> Source:
     """The base model that an adapter folder names. UserError if it names none."""
-    base = json.loads((path / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
+    base = _read_json(path / "adapter_config.json").get("base_model_name_or_path")
     if not base:
         raise UserError(
             f"MODEL {path}: adapter_config.json has no base_model_name_or_path. Add the MODEL it was trained on."
@@ -326,19 +350,30 @@ def _unmark_gguf(model):
 
 @contextmanager
 def _user_errors(source: Source) -> Iterator[None]:
-    """What the libraries say of a broken file, as one sentence that names the model."""
+    """What the libraries raise over a model that cannot be loaded, as a sentence that names it and keeps their words.
+
+    A ValueError that no broken file explains is transformers refusing (an unsupported architecture); it says why itself.
+    """
     import struct
 
     from safetensors import SafetensorError
 
     try:
         yield
-    except (SafetensorError, OSError, ValueError, KeyError, IndexError, struct.error) as error:
+    except (SafetensorError, struct.error, OSError, ValueError, LookupError) as error:
         if isinstance(error, UserError) or getattr(error, "errno", None):
             raise
-        raise UserError(
-            f"MODEL {source.spec}: cannot be loaded, a file of it is broken or of another kind ({_first_line(error)})."
-        ) from error
+        named = (SafetensorError, struct.error, OSError, json.JSONDecodeError, UnicodeDecodeError)
+        if isinstance(error, named) or _from_gguf_reader(error):
+            raise UserError(f"MODEL {source.spec}: cannot be loaded, a file of it is broken ({error}).") from error
+        if isinstance(error, ValueError):
+            raise UserError(f"MODEL {source.spec}: cannot be loaded. {error}") from error
+        raise
+
+
+def _from_gguf_reader(error: BaseException) -> bool:
+    """Whether a GGUF reader was at work; of a truncated file it raises whatever numpy or struct do."""
+    return any(frame.f_globals.get("__name__") in GGUF_READERS for frame, _ in walk_tb(error.__traceback__))
 
 
 @contextmanager

@@ -3,11 +3,16 @@
 import errno
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
 import run_folder
 from command import UserError, WorkError, resource_message
+from tests.conftest import ROOT
 
 
 def test_json_round_trip_with_version(tmp_path):
@@ -86,3 +91,50 @@ def test_what_ran_out_is_said():
     assert "no disk space" in resource_message(RuntimeError("I/O error: No space left on device (os error 28)"))
     assert "out of memory" in resource_message(RuntimeError("CUDA out of memory. Tried"))
     assert resource_message(KeyError("x")) is None
+
+
+WRITERS = {"whole_file": "stream.write('x'); stream.flush()", "whole_folder": "(stream / 'weights').write_text('x')"}
+
+
+def killed_writer(writer, path):
+    """The part that a writer leaves when it is killed with -9 in the middle."""
+    code = f"import os, run_folder, pathlib, sys\nwith run_folder.{writer}(pathlib.Path(sys.argv[1])) as stream:\n    {WRITERS[writer]}; os.kill(os.getpid(), 9)"
+    done = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT)
+    assert done.returncode == -signal.SIGKILL
+    (part,) = path.parent.glob(f".{path.name}.*.part")
+    return part
+
+
+def write(writer, path):
+    with getattr(run_folder, writer)(path) as stream:
+        (stream / "weights").write_text("new") if writer == "whole_folder" else stream.write("new")
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_what_a_kill_left_is_removed_by_the_next_writer_of_the_same_name(tmp_path, writer):
+    path = tmp_path / "a"
+    part = killed_writer(writer, path)
+    write(writer, tmp_path / "b")
+    write(writer, path)
+    assert part.exists(), "written a moment ago: its writer may not have locked it yet"
+    os.utime(part, (0, 0))
+    others = [tmp_path / name for name in (".a.part", ".a.json.abcdefgh.part", ".b.abcdefgh.part")]
+    for other in others:
+        other.touch()
+        os.utime(other, (0, 0))
+    write(writer, path)
+    assert not part.exists() and all(other.exists() for other in others)
+    assert len(list(tmp_path.iterdir())) == 2 + len(others)
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_part_that_is_being_written_stays_however_old(tmp_path, writer):
+    path = tmp_path / "a"
+    with getattr(run_folder, writer)(path) as first:
+        (part,) = tmp_path.iterdir()
+        os.utime(part, (0, 0))
+        write(writer, path)
+        assert part.exists()
+        (first / "weights").write_text("first") if writer == "whole_folder" else first.write("first")
+    content = (path / "weights" if writer == "whole_folder" else path).read_text()
+    assert content == "first" and [file.name for file in tmp_path.iterdir()] == ["a"]

@@ -18,7 +18,7 @@ import re
 
 from eval.scorers import Score
 
-VERSION = 1
+VERSION = 2
 HAN_PER_WORD = 1.6  # Han characters that translate one English word
 ZH_SHARE = 0.75
 

@@ -12,10 +12,11 @@ from fractions import Fraction
 
 from eval.scorers import Score
 
-VERSION = 1
+VERSION = 2
 _DIGITS = {character: value for value, character in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
-_POWERS = {"十": 10, "百": 100, "千": 1000}
 _MYRIADS = {"万": 10**4, "亿": 10**8}
+_DIGIT = "[一二三四五六七八九两]"
+_BELOW_MYRIAD = re.compile(rf"(?:({_DIGIT})千)?零?(?:({_DIGIT})百)?零?(?:({_DIGIT}?)十)?零?({_DIGIT})?")
 _ZH = "[零〇一二两三四五六七八九十百千]+(?:[零〇一二两三四五六七八九十百千万亿]*[零〇一二两三四五六七八九十百千万亿])?"
 _AR = r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?|(?<=[^\W\d_])\d[\d,]*(?:\.\d+)?"
 _ARABIC = re.compile(rf"({_AR})(?:\s*/\s*(\d+))?\s*([万亿])?")
@@ -33,22 +34,34 @@ _CONCLUSION = re.compile(
 
 
 def chinese_numeral(text: str) -> int | None:
-    """The value of a Chinese numeral such as 一百三十六, 二〇二四 or 两万; None if it is not well formed."""
-    if all(character in _DIGITS for character in text):
-        return int("".join(str(_DIGITS[character]) for character in text)) if text else None
-    total = section = digit = 0
-    for character in text:
-        if character in _DIGITS:
-            digit = _DIGITS[character]
-        elif character in _POWERS:
-            section += (digit or (1 if character == "十" else 0)) * _POWERS[character]
-            digit = 0
-        elif character in _MYRIADS:
-            total = (total + section + digit) * _MYRIADS[character]
-            section = digit = 0
-        else:
-            return None
-    return total + section + digit
+    """The value of a Chinese numeral such as 一百三十六, 二〇二四, 一亿三千万 or 三万二 (32,000); None if it is not well formed."""
+    if text and all(character in _DIGITS for character in text):
+        return int("".join(str(_DIGITS[character]) for character in text))
+    return _grouped(text.replace("〇", "零"), ("亿", "万")) if text else None
+
+
+def _grouped(text: str, myriads: Sequence[str]) -> int | None:
+    """The value of what stands before and behind the largest of the myriads, each read with the smaller ones."""
+    if not myriads:
+        return _below_myriad(text)
+    above, found, below = text.rpartition(myriads[0])
+    if not found:
+        return _grouped(text, myriads[1:])
+    high, size = _grouped(above, myriads[1:]) if above else None, _MYRIADS[myriads[0]]
+    low = _DIGITS[below] * size // 10 if below in _DIGITS else _grouped(below, myriads[1:])  # 三万二: the 二 is 千
+    return None if high is None or low is None else high * size + low
+
+
+def _below_myriad(text: str) -> int | None:
+    """The value of a numeral without 万 and 亿; a last digit right behind 百 or 千 counts tenths of it (一百二, 两千五)."""
+    match = _BELOW_MYRIAD.fullmatch(text)
+    if not match:
+        return None
+    thousands, hundreds, tens, ones = (_DIGITS.get(part, 0) if part is not None else 0 for part in match.groups())
+    if match[3] == "":  # 十二
+        tens = 1
+    ones *= {"百": 10, "千": 100}.get(text[-2:-1], 1)
+    return 1000 * thousands + 100 * hundreds + 10 * tens + ones
 
 
 def _tidy(value: Fraction) -> int | float:
@@ -115,7 +128,7 @@ def extract_number(text: str, units: Sequence[str] = (), finished: bool = True) 
     ]
     if cues and (value := _of_span(cues[-1], units)) is not None:
         return value
-    sentences = [part for part in re.split(r"[。！!？?；\n]|\.(?=\s|$)", _normal(text)) if numbers_in(part)]
+    sentences = [part for part in re.split(r"[。!?;\n]|\.(?=\s|$)", _normal(text)) if numbers_in(part)]
     conclusions = [sentence for sentence in sentences if _CONCLUSION.search(sentence)]
     if conclusions and (value := _of_span(conclusions[-1], units)) is not None:
         return value
@@ -133,7 +146,7 @@ def extract_named(text: str, names: Sequence[str]) -> dict[str, int | float | No
     plain = re.sub(
         r"(?<![\d.])\(?\d[\d+\-×x*÷/(). ]*=\s*(?=\d+\s*[只个](?![脚足腿]))", "", _normal(text)
     )  # 鸡有10-4=6只 → 鸡有6只
-    sentences = [part for part in re.split(r"[。！!？?；;\n]", plain) if part.strip()]
+    sentences = [part for part in re.split(r"[。!?;\n]", plain) if part.strip()]
     number = rf"(-?\d+(?:\.\d+)?(?![\d×x*+/\-]|\s*[×*+/\-=]\s*\d)|{_ZH})"
     values: dict[str, int | float | None] = {}
     for name in names:

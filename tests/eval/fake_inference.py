@@ -1,6 +1,6 @@
 """A stand-in for inference/ with canned answers: python -m tests.eval.fake_inference ARGUMENTS OF eval.run
 
-A model is a folder with a file `answers.json` ({"default": text, prompt: text}); each answer takes FAKE_DELAY seconds.
+A model is a folder with a file `answers.json` ({"default": text, prompt: text}); each answer and each text takes FAKE_DELAY seconds.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from command import UserError, run_command
+from inference.loading import DTYPE_HELP, DTYPES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,8 +51,9 @@ class Engine:
             yield Answer(index, text, list(range(len(text))), "stop" if len(text) < max_new_tokens else "length")
 
     def log_probs(self, texts, batch_size=8):
-        for text in texts:
-            yield self.answers.get("log_prob", -2.0) * len(text), len(text)
+        for index in sorted(range(len(texts)), key=lambda index: -len(texts[index])):
+            time.sleep(float(os.environ.get("FAKE_DELAY", "0")))
+            yield index, self.answers.get("log_prob", -2.0) * len(texts[index]), len(texts[index])
 
 
 def make_model(folder, **answers):
@@ -70,6 +72,7 @@ def resolve(model):
 
 
 def load_model(source, dtype="float32", device=None):
+    assert dtype in DTYPES
     return json.loads((source.path / "answers.json").read_text(encoding="utf-8"))
 
 
@@ -82,7 +85,8 @@ def install():
     """Put the stand-in where eval looks for inference/."""
     loading, engine = types.ModuleType("inference.loading"), types.ModuleType("inference.engine")
     loading.resolve, loading.load_model, loading.identity = resolve, load_model, identity
-    loading.load_tokenizer = lambda source: None
+    loading.load_tokenizer, loading.default_dtype = lambda source: None, lambda: "float32"
+    loading.DTYPES, loading.DTYPE_HELP = DTYPES, DTYPE_HELP
     engine.Engine = Engine
     sys.modules.update({"inference.loading": loading, "inference.engine": engine})
 

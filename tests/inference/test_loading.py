@@ -11,7 +11,7 @@ import pytest
 
 from command import UserError, WorkError
 from inference import loading
-from inference.loading import identity, load_model, resolve, stop_token_ids
+from inference.loading import identity, load_model, load_tokenizer, resolve, stop_token_ids
 from run_folder import file_sha256
 from tests.conftest import hub_environment
 from tests.inference.conftest import ROOT
@@ -70,6 +70,105 @@ def test_a_missing_shard_and_a_cut_off_file_are_refused(tiny_folder, tmp_path):
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(UserError, match="broken"):
         load_model(resolve(str(folder)))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors.index.json", "adapter_config.json"])
+@pytest.mark.parametrize(
+    ("content", "reason"), [("{", "not valid JSON"), ("\xff", "not valid JSON"), ("[]", "no|not a")]
+)
+def test_a_broken_json_file_is_named(tiny_folder, tmp_path, name, content, reason):
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "m"))
+    (folder / name).write_bytes(content.encode("latin-1"))
+    with pytest.raises(UserError, match=f"{name} is {reason}"):
+        load_model(resolve(str(folder)))
+
+
+def _config(folder: Path, **changes) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            lambda f: _config(f, model_type="foo"),
+            "model type `foo` but Transformers does not recognize this architecture",
+        ),
+        (lambda f: _config(f, model_type="t5"), "Unrecognized configuration class .*T5Config"),
+    ],
+)
+def test_an_unsupported_architecture_is_told_in_transformers_words(tiny_folder, tmp_path, change, reason):
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "m"))
+    change(folder)
+    with pytest.raises(UserError, match=reason) as caught:
+        load_model(resolve(str(folder)))
+    assert "broken" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_broken_file_is_called_broken_with_the_librarys_words(tiny_folder, tmp_path, name):
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "m"))
+    (folder / name).write_text("{")
+    with pytest.raises(UserError, match=r"a file of it is broken \(.*(JSON|line 1|header)"):
+        load_tokenizer(resolve(str(folder)))
+        load_model(resolve(str(folder)))
+
+
+def _gguf(path: Path, architecture: str) -> Path:
+    import gguf
+    import numpy
+
+    writer = gguf.GGUFWriter(str(path), architecture)
+    writer.add_string("some.text", "x" * 500)
+    writer.add_tensor("token_embd.weight", numpy.zeros((64, 64), numpy.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize("kept", [10, 200, -1000])
+def test_a_cut_off_gguf_is_called_broken(tmp_path, kept):
+    path = _gguf(tmp_path / "m.gguf", "llama")
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(UserError, match="a file of it is broken"), loading._user_errors(resolve(str(path))):
+        from gguf import GGUFReader
+
+        GGUFReader(path)
+    if kept > 0:
+        with pytest.raises(UserError, match="a file of it is broken"):
+            load_model(resolve(str(path)))
+
+
+def test_a_gguf_of_an_unsupported_architecture_says_so(tmp_path):
+    with pytest.raises(UserError, match="GGUF model with architecture foo is not supported yet") as caught:
+        load_model(resolve(str(_gguf(tmp_path / "m.gguf", "foo"))))
+    assert "broken" not in str(caught.value)
+
+
+def test_a_bug_keeps_its_traceback(tiny_folder):
+    with pytest.raises(KeyError), loading._user_errors(resolve(str(tiny_folder))):
+        {}["bug"]
+
+
+def test_the_default_dtype_is_the_files_own_on_a_gpu_only(monkeypatch):
+    import torch
+
+    for there, dtype in ((True, "auto"), (False, "float32")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert loading.default_dtype() == dtype
+
+
+def test_dtype_decides_the_weights_in_memory(tiny_folder, tmp_path):
+    source = resolve(str(tiny_folder))
+    found = [str(load_model(source, dtype).dtype) for dtype in loading.DTYPES]
+    assert found == ["torch.float32", "torch.bfloat16", "torch.float32"]
+    load_model(source, "bfloat16").save_pretrained(tmp_path)
+    assert str(load_model(resolve(str(tmp_path)), "auto").dtype) == "torch.bfloat16"
+    with pytest.raises(UserError, match="dtype 'int8'"):
+        load_model(source, "int8")
 
 
 def test_resolving_does_not_import_torch():

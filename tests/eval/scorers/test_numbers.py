@@ -74,17 +74,43 @@ def test_unparsed_is_apart_from_wrong():
     assert score_named("鸡有6只或7只", {"鸡": 6, "兔": 4}).score is None
 
 
-def test_chinese_numerals():
-    found = {
-        text: chinese_numeral(text) for text in ("十", "二十", "一百零五", "两千", "三万二", "一亿", "二〇二四", "零")
-    }
-    assert found == {
-        "十": 10,
-        "二十": 20,
-        "一百零五": 105,
-        "两千": 2000,
-        "三万二": 30002,
-        "一亿": 10**8,
-        "二〇二四": 2024,
-        "零": 0,
-    }
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("十", 10),
+        ("十二", 12),
+        ("二十", 20),
+        ("一百零五", 105),
+        ("两千", 2000),
+        ("一亿", 10**8),
+        ("一亿三千万", 130_000_000),
+        ("一亿零五百万", 105_000_000),
+        ("两万三千亿", 23_000 * 10**8),
+        ("一万亿", 10**12),
+        ("十二万三千四百五十六", 123_456),
+        ("二〇二四", 2024),
+        ("零", 0),
+        # a last digit right behind a unit counts tenths of it, behind 零 ones
+        ("三万二", 32_000),
+        ("三万零二", 30_002),
+        ("一百二", 120),
+        ("两千五", 2500),
+        ("一万二千三", 12_300),
+        ("一亿三", 130_000_000),
+        ("二百零二", 202),
+        ("一千零五", 1005),
+        # not well formed, or two numbers at once
+        ("", None),
+        ("百", None),
+        ("亿万", None),
+        ("三四百", None),
+        ("二十三四", None),
+        ("一亿二亿", None),
+    ],
+)
+def test_chinese_numerals(text, value):
+    assert chinese_numeral(text) == value
+
+
+def test_a_full_width_semicolon_ends_a_sentence():
+    assert extract_number("先算20÷2；所以二班分到10个") == 10
