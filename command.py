@@ -30,7 +30,11 @@ def run_command(main: Callable[[], int | None]) -> None:
     except WorkError as error:
         status = _say(f"error: {error}", 1)
     except KeyboardInterrupt as stop:
-        status = _say(f"\nstopped. {stop or 'What was finished is kept; the same command continues from there.'}", 130)
+        status = _say(
+            f"\nstopped. {str(stop) or 'What was finished is kept; the same command continues from there.'}", 130
+        )
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        status = _say(f"error: {error.filename} cannot be used: {error.strerror}. Give another path.", 2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1

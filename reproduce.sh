@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The main job in one command, from a bare machine: train, score base and tuned, write the card and the release folder.
 set -euo pipefail
+called_from=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 usage() {
@@ -32,11 +33,13 @@ while [ $# -gt 0 ]; do
     shift
 done
 case "$recipe" in
-    */* | *.yaml | *.yml) file=$recipe ;;
+    /*) file=$recipe ;;
+    */* | *.yaml | *.yml) file=$recipe; [ ! -f "$called_from/$recipe" ] || file=$called_from/$recipe ;;
     *) file=training/recipes/$recipe.yaml ;;
 esac
 [ -f "$file" ] || fail "no recipe $file. Shipped: $(cd training/recipes && echo *.yaml | sed 's/\.yaml//g')"
-case "$upload" in "" | */*) ;; *) fail "--upload $upload: give ORG/NAME." ;; esac
+name_form='^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$'
+[ -z "$upload" ] || [[ $upload =~ $name_form ]] || fail "--upload '$upload': give ORG/NAME."
 
 # Nothing outside .venv is touched: a torch elsewhere stays as it is.
 unset PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PIP_USER
@@ -57,6 +60,9 @@ fi
 [ -z "$setup_only" ] || { echo ".venv is ready."; exit 0; }
 
 py=.venv/bin/python
+if [ -n "$upload" ] && ! $py -c 'import sys; from huggingface_hub import get_token; sys.exit(not get_token())'; then
+    fail "--upload needs a token. Run .venv/bin/hf auth login, or set HF_TOKEN."
+fi
 name=$(basename "${file%.*}")
 train=() evaluate=()
 if [ -n "$smoke" ]; then

@@ -105,6 +105,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         yield building
         for file in building.rglob("*"):
             if file.is_file():
+                file.chmod(0o644)  # safetensors writes 0600
                 with file.open("rb") as stream:
                     os.fsync(stream.fileno())
         building.chmod(0o755)

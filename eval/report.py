@@ -47,11 +47,15 @@ def _cell(numbers: dict[str, Any] | None, unit: str, signed: bool = False) -> st
     return f"{value}{suffix} [{low}, {high}]"
 
 
+def _count(side: dict[str, Any]) -> str:
+    return str(side["n"]) + (f" (+{side['unparsed']})" if side["unparsed"] else "")
+
+
 def _rows(comparison: dict[str, Any]) -> list[tuple[str, ...]]:
     rows = []
     for row in comparison["metrics"]:
         unit, tuned = row["unit"], row["tuned"]
-        count = str(tuned["n"]) + (f" (+{tuned['unparsed']} unparsed)" if tuned["unparsed"] else "")
+        count = " / ".join(_count(side) for side in (row["base"], tuned) if side)
         cells = (_cell(row["base"], unit), _cell(tuned, unit), _cell(row["difference"], unit, signed=True))
         rows.append((row["suite"], row["metric"], row["better"] or "-", *cells, count))
     return rows
@@ -78,7 +82,7 @@ def notes(comparison: dict[str, Any]) -> list[str]:
     reduced = comparison["settings"]["reduced"]
     lines = [
         ", ".join(names)
-        + ". 95 % intervals in brackets. The difference is tuned - base over the items judged in both; n is tuned's."
+        + ". 95 % intervals in brackets. The difference is tuned - base over the items judged in both; n counts the items judged of base / tuned, (+unparsed)."
     ]
     return lines + (["REDUCED EVALUATION: " + "; ".join(reduced) + "."] if reduced else [])
 

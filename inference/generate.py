@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from command import UserError, run_command
-from inference.chat_format import check_conversation
+from inference.chat_format import check_conversation, encode_chat
 from inference.loading import (
     DTYPE_HELP,
     DTYPES,
@@ -70,8 +70,8 @@ def read_prompts(path: Path) -> list[dict]:
     """The rows. UserError lists every malformed line as file:line and why."""
     try:
         lines = path.read_bytes().split(b"\n")
-    except (FileNotFoundError, IsADirectoryError):
-        raise UserError(f"--prompts {path}: no such file.") from None
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise UserError(f"--prompts {path}: {error.strerror}. Give a JSONL file.") from None
     rows, faults, seen = [], [], {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -98,6 +98,10 @@ def check_row(row: object, seen: dict, number: int) -> None:
         raise UserError("`id` must be a text or a whole number")
     if row["id"] in seen:
         raise UserError(f"`id` {row['id']!r} is also on line {seen[row['id']]}")
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise UserError("holds a lone surrogate (\\ud800 to \\udfff), which is no character") from None
     seen[row["id"]] = number
     if isinstance(row.get("prompt"), str) and row["prompt"]:
         return
@@ -188,7 +192,9 @@ def answer(rows: list[dict], part: Part, source: Source, options: argparse.Names
             print(f"continuing: {len(part.answers)} of {len(rows)} answers are there", file=sys.stderr)
         if not left:
             return
-        tokenizer, model = load_tokenizer(source), load_model(source, options.dtype)
+        tokenizer = load_tokenizer(source)
+        check_lengths([rows[number] for number in left], tokenizer, options.max_new_tokens)
+        model = load_model(source, options.dtype)
         from tqdm import tqdm
 
         from inference.engine import Engine
@@ -203,6 +209,17 @@ def answer(rows: list[dict], part: Part, source: Source, options: argparse.Names
             stream.flush()
             part.answers[found.index] = record
         os.fsync(stream.fileno())
+
+
+def check_lengths(rows: list[dict], tokenizer, max_new_tokens: int) -> None:
+    """UserError with the ids of the prompts that leave no room for an answer, before the model is loaded."""
+    room = tokenizer.model_max_length - max_new_tokens
+    long = [row["id"] for row in rows if len(encode_chat(tokenizer, as_conversation(row))) > room]
+    if long:
+        raise UserError(
+            f"prompt {', '.join(map(repr, long[:MOST_SHOWN]))}: longer than {room} tokens, which is the model's context "
+            f"less --max-new-tokens {max_new_tokens}. Shorten or remove."
+        )
 
 
 def as_conversation(row: dict) -> list[dict]:

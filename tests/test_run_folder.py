@@ -138,3 +138,28 @@ def test_a_part_that_is_being_written_stays_however_old(tmp_path, writer):
         (first / "weights").write_text("first") if writer == "whole_folder" else first.write("first")
     content = (path / "weights" if writer == "whole_folder" else path).read_text()
     assert content == "first" and [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        ("KeyboardInterrupt()", 130, "stopped. What was finished is kept"),
+        ("KeyboardInterrupt('Step 3 is kept.')", 130, "stopped. Step 3 is kept."),
+        ("FileExistsError(17, 'File exists', 'x')", 2, "error: x cannot be used: File exists"),
+        ("UserError('bad')", 2, "error: bad"),
+        ("WorkError('failed')", 1, "error: failed"),
+        ("OSError(28, 'No space left on device', 'f')", 1, "no disk space left for f"),
+    ],
+)
+def test_how_a_command_ends(raised, status, said):
+    code = f"from command import *\ndef main(): raise {raised}\nrun_command(main)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == status
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_files_of_a_whole_folder_can_be_read_by_others(tmp_path):
+    with run_folder.whole_folder(tmp_path / "model") as folder:
+        (folder / "weights").touch(mode=0o600)
+    assert (tmp_path / "model" / "weights").stat().st_mode & 0o777 == 0o644

@@ -78,7 +78,8 @@ def load_preferences(sources: list[dict[str, Any]], suites: Path = SUITES) -> Pr
         raise UserError(list_errors(errors))
     if not pairs:
         names = ", ".join(str(source["path"]) for source in sources)
-        raise UserError(f"{names}: no pair to train on ({sum(a['rows'] for a in account)} rows read). Check the path.")
+        reasons = "".join(f", {count} dropped: {reason}" for reason, count in dropped.items() if reason)
+        raise UserError(f"{names}: no pair to train on ({sum(a['rows'] for a in account)} rows read{reasons}).")
     del dropped[None]
     return Preferences(pairs, account, dropped, fingerprint(pairs))
 
@@ -112,7 +113,8 @@ def read_source(source: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     elif is_hub_data_set(source["path"]):
         yield from read_hub(source)
     else:
-        raise UserError(f"{path} does not exist. Give a .json, .jsonl or .parquet file, or a Hub data set ORG/NAME.")
+        state = "is a folder" if path.is_dir() else "does not exist"
+        raise UserError(f"{path} {state}. Give a .json, .jsonl or .parquet file, or a Hub data set ORG/NAME.")
 
 
 def read_text(path: Path) -> str:
@@ -209,11 +211,18 @@ def parse_row(row: Any, where: str, source: int = 0) -> Pair:
     messages = prompt_messages(row)
     chosen, rejected = response_texts(row)
     check_roles(messages)
-    for name, text in (("chosen", chosen), ("rejected", rejected)):
+    for name, text in (("chosen", chosen), ("rejected", rejected), *(("prompt", m["content"]) for m in messages)):
         if not text.strip():
             raise ValueError(f"{name} is empty")
+        if not is_unicode(text):
+            raise ValueError(f"{name} holds a lone surrogate (\\ud800 to \\udfff), which is no character")
     labels = {key: row[key] for key in ("language", "topic", "fault") if isinstance(row.get(key), str)}
     return Pair(tuple(messages), chosen, rejected, where, source, labels)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text is encodable: JSON may hold half of a surrogate pair, which no tokenizer takes."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def prompt_messages(row: dict[str, Any]) -> list[dict[str, str]]:

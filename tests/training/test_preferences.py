@@ -56,6 +56,7 @@ def test_system_and_history():
         ({"prompt": [{"role": "assistant", "content": "x"}], "chosen": "a", "rejected": "b"}, "roles are assistant"),
         ({"prompt": [TURN, TURN], "chosen": "a", "rejected": "b"}, "roles are user, user"),
         ({"prompt": "p", "chosen": TURN, "rejected": "b"}, "turn of the user"),
+        ({"prompt": "\ud800", "chosen": "a", "rejected": "b"}, "prompt holds a lone surrogate"),
         ({"question": "p", "answer": ["a"]}, "list of two texts"),
     ],
 )

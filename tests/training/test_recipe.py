@@ -74,6 +74,8 @@ def test_unknown_flag_names_the_nearest(tmp_path):
         ({"trainer_args": {"learning_rate": 1}}, "recipe's own learning_rate"),
         ({"trainer_args": {"logging_steps": 10}}, "record of every step"),
         ({"trainer_args": {"dataloader_num_workers": 2}}, "would change nothing"),
+        ({"trainer_args": {"save_steps": -2}}, "save_steps is -2"),
+        ({"outptu": 1}, "did you mean output"),
         ({"seed": True}, "seed is True"),
         ({"warmup_ratio": 1.5}, "warmup_ratio is 1.5"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
