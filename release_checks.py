@@ -6,6 +6,7 @@ Each check returns its findings as sentences that name the file, the fault and t
 import getpass
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def check_release(run_dir: Path, release: Path, files: Files, digests: dict[str,
         *check_sums(release, digests),
         *check_pickles(files),
         *check_texts(run_dir, files),
-        *check_card(release, repo_id),
+        *check_card(run_dir, release, repo_id),
         *check_results(run_dir, release),
         *check_weights(release),
     ]
@@ -111,7 +112,7 @@ def check_texts(run_dir: Path, files: Files) -> list[str]:
     return found
 
 
-def check_card(release: Path, repo_id: str) -> list[str]:
+def check_card(run_dir: Path, release: Path, repo_id: str) -> list[str]:
     """The front matter parses, is complete, agrees with the comparison; both cards load `repo_id`, whose name the licence allows."""
     import yaml
 
@@ -130,8 +131,9 @@ def check_card(release: Path, repo_id: str) -> list[str]:
         f"README.md: the front matter has no {key}; build the release again" for key in needed if not data.get(key)
     ]
     found += check_model_index(release, data.get("model-index"))
+    again = f".venv/bin/python -m model_card.build {shlex.quote(str(run_dir))} --repo-id {repo_id}"
     found += [
-        f"{name} tells readers to load another model than {repo_id}; build it again with --repo-id {repo_id}"
+        f"{name} tells readers to load another model than {repo_id}; build it again: {again}"
         for name in ("README.md", "README_zh.md")
         if (text := release / name).is_file()
         and f'model_id = "{repo_id}"\n' not in text.read_text(encoding="utf-8", errors="replace")

@@ -18,7 +18,11 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="a finished run, such as runs/smollm2-demo")
-    parser.add_argument("--repo-id", metavar="ORG/NAME", help="where it will be published (default: the run's name)")
+    parser.add_argument(
+        "--repo-id",
+        metavar="ORG/NAME",
+        help="where it will be published (default: YOUR-ORG/ and the run's name, which upload.py refuses)",
+    )
     parser.add_argument("--license", metavar="ID", help="the base model's licence, where the run does not record it")
     parser.add_argument("--license-file", metavar="FILE", type=Path, help="the text of that licence, copied as LICENSE")
     parser.add_argument(
@@ -43,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     if not re.fullmatch(r"\w[\w. -]*", name):
         raise UserError(f"the run's name {name!r} cannot be a model's name. Give one: --repo-id ORG/NAME")
     licence = find_licence(run.training["base_model"], name, vars(args))
-    cards = render_cards(make_context(run, name, args.repo_id or name, licence))
+    cards = render_cards(make_context(run, name, args.repo_id, licence))
     release = args.run_dir / "release"
     written = write_release(release, plan_release(run.folder, run.training, licence.files, cards))
     said = "written" if written else "unchanged, reused"

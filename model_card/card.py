@@ -74,10 +74,13 @@ def front_matter(context: dict[str, Any]) -> str:
 
 
 def model_index(context: dict[str, Any]) -> list[Any]:
-    """The tuned model's measured metrics that have a better direction; the suites are this project's own, so `custom`."""
+    """The tuned model's measured metrics that have a better direction, none of a reduced evaluation.
+
+    The suites are this project's own, so `custom`.
+    """
     from huggingface_hub import EvalResult
 
-    rows = context["eval"]["rows"] if context["eval"] else []
+    rows = context["eval"]["rows"] if context["eval"] and not context["eval"]["reduced"] else []
     return [
         EvalResult(
             task_type="text-generation",

@@ -40,6 +40,27 @@ FIXED = {
     "max_new_tokens": 512,
 }
 
+# The owner that a card names when it was built without --repo-id: the reader sees that it must be filled in.
+PLACEHOLDER_OWNER = "YOUR-ORG"
+
+# The metrics that both templates explain, without their zh_ or en_, each with the key of its explanation.
+MEANINGS = {
+    r"answered_in_chinese": "answered_in_chinese",
+    r"answered_in_english": "answered_in_english",
+    r"no_han": "no_han",
+    r"english_lead_in": "english_lead_in",
+    r"mixed": "mixed",
+    r"empty": "empty",
+    r"emoji": "emoji",
+    r"distinct_\d+": "distinct",
+    r"repetition": "repetition",
+    r"response_tokens": "response_tokens",
+    r"stopped": "stopped",
+    r"perplexity": "perplexity",
+    r"(?!all_)\w+_pass": "category_pass",
+    r"all_pass": "all_pass",
+}
+
 # What a suite or metric is about, by words in its name; each subject has a paragraph in both templates.
 SUBJECTS = {
     "language": ("language", "chinese", "confusion", "lpr", "wpr", "bilingual"),
@@ -77,8 +98,9 @@ output = model.generate(
 print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))"""
 
 
-def make_context(run: Run, name: str, repo_id: str, licence: Licence) -> dict[str, Any]:
+def make_context(run: Run, name: str, repo_id: str | None, licence: Licence) -> dict[str, Any]:
     """Everything both templates print; absolute local paths in the records are cut to their last part."""
+    shown_id = repo_id or f"{PLACEHOLDER_OWNER}/{name.replace(' ', '-')}"
     run = dataclasses.replace(
         run,
         training=shorten_paths(run.training),
@@ -90,7 +112,7 @@ def make_context(run: Run, name: str, repo_id: str, licence: Licence) -> dict[st
     return {
         "fixed": FIXED,
         "name": name,
-        "repo_id": repo_id,
+        "repo_id": shown_id,
         "base": {"shown": base_name(training["base_model"]), **training["base_model"]},
         "quantized": training["base_model"].get("kind") in ("gguf", "pypi"),
         "licence": licence,
@@ -102,11 +124,11 @@ def make_context(run: Run, name: str, repo_id: str, licence: Licence) -> dict[st
         "progress": progress(training),
         "data": training["data"],
         "datasets": hub_datasets(training),
-        "commands": commands(training, name, repo_id),
+        "commands": commands(training, name, repo_id, (run.comparison or {}).get("settings") or {}),
         "report": run.data_report,
         "eval": evaluation(run),
         "examples": [example(row) for row in run.examples],
-        "sampling": sampling(run, repo_id),
+        "sampling": sampling(run, shown_id),
         "seconds": training.get("seconds"),
         "peak_gigabytes": scaled(training.get("peak_memory_bytes"), 1e9),
     }
@@ -137,12 +159,13 @@ def evaluation(run: Run) -> dict[str, Any] | None:
     settings = run.comparison.get("settings") or {}
     return {
         "rows": metrics,
-        "settings": sorted(flat(settings)),
+        "settings": sorted(flat({key: value for key, value in settings.items() if key != "reduced"})),
         "seconds": sorted(flat(run.comparison.get("seconds") or {})),
         "reduced": reductions(settings),
         "scorers": sorted(
             (run.comparison.get("scorers") or (run.results.get("tuned") or {}).get("scorers") or {}).items()
         ),
+        "meanings": meanings([row["metric"] for row in metrics]),
         "subjects": sorted({s for row in metrics for s in subjects(f"{row['suite']} {row['metric']}")}),
         "undescribed": sorted(
             {r["suite"] for r in metrics} - {r["suite"] for r in metrics if subjects(f"{r['suite']} {r['metric']}")}
@@ -151,11 +174,34 @@ def evaluation(run: Run) -> dict[str, Any] | None:
     }
 
 
-def reductions(settings: dict[str, Any]) -> list[str]:
-    """What makes this less than the full evaluation, as eval/ says in `reduced`, else the limit it was given; [] if nothing."""
-    if isinstance(settings.get("reduced"), list):
-        return [str(reason) for reason in settings["reduced"]]
-    return [f"{key}: {settings[key]}" for key in ("reduced", "limit") if settings.get(key)]
+def reductions(settings: dict[str, Any]) -> dict[str, Any] | None:
+    """What makes this less than the full evaluation, for both templates to say in words; None if nothing.
+
+    The figures are the settings'; eval/'s sentences in `reduced` tell which suite is meant. `other`: sentences of another form.
+    """
+    reasons = settings.get("reduced") or []
+    reasons = [str(reason) for reason in (reasons if isinstance(reasons, list) else [reasons])]
+    limit, suites = settings.get("limit"), settings.get("suites") or {}
+    cut = {f"suite {name}: ": (name, suite["max_new_tokens"]) for name, suite in suites.items()}
+    changed = {f"suite {name} has changed": name for name in suites}
+    known = (*cut, *changed, *(["only the first "] if limit else []))
+    found = {
+        "limit": limit,
+        "budgets": [told for start, told in cut.items() if any(reason.startswith(start) for reason in reasons)],
+        "changed": [name for start, name in changed.items() if any(reason.startswith(start) for reason in reasons)],
+        "other": [reason for reason in reasons if not reason.startswith(known)],
+    }
+    return found if any(found.values()) else None
+
+
+def meanings(names: list[str]) -> list[tuple[str, list[str]]]:
+    """The keys of MEANINGS that occur, each with the metrics' names it explains, in the table's order."""
+    found: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        for pattern, key in MEANINGS.items():
+            if re.fullmatch(rf"(?:zh_|en_)?{pattern}", name):
+                found.setdefault(key, []).append(name)
+    return list(found.items())
 
 
 def subjects(name: str) -> list[str]:
@@ -191,7 +237,7 @@ def prompt_text(prompt: Any) -> str:
     return str(prompt)
 
 
-def commands(training: dict[str, Any], name: str, repo_id: str) -> Markup:
+def commands(training: dict[str, Any], name: str, repo_id: str | None, settings: dict[str, Any]) -> Markup:
     """The shell commands that make this model and this card again; `.venv` is what `reproduce.sh --setup` makes."""
     python = ".venv/bin/python"
     folder, base = f"runs/{name.replace(' ', '-')}", shlex.quote(visible(str(training["base_model"].get("model"))))
@@ -201,10 +247,17 @@ def commands(training: dict[str, Any], name: str, repo_id: str) -> Markup:
         *checkout,
         "./reproduce.sh --setup",
         f"{python} -m training.train recipe.yaml --output {folder}",
-        f"{python} -m eval.run {folder}/model --base {base} --output {folder}/eval",
-        f"{python} -m model_card.build {folder}" + (f" --repo-id {repo_id}" if "/" in repo_id else ""),
+        f"{python} -m eval.run {folder}/model --base {base} --output {folder}/eval{reduced_options(settings)}",
+        f"{python} -m model_card.build {folder}" + (f" --repo-id {repo_id}" if repo_id else ""),
     ]
     return fenced_as("bash", "\n".join(lines))
+
+
+def reduced_options(settings: dict[str, Any]) -> str:
+    """The options of eval.run with which a reduced evaluation was made; empty for a full one."""
+    reduced = reductions(settings) or {"limit": None, "budgets": []}
+    limit = f" --limit {reduced['limit']}" if reduced["limit"] else ""
+    return limit + (f" --max-new-tokens {reduced['budgets'][0][1]}" if reduced["budgets"] else "")
 
 
 def sampling(run: Run, repo_id: str) -> dict[str, Any]:

