@@ -54,7 +54,7 @@ fi
 stamp=.venv/requirements.installed
 if ! cmp -s requirements.txt "$stamp"; then
     echo "installing requirements.txt into .venv"
-    .venv/bin/python -m pip install --disable-pip-version-check -q --progress-bar on -r requirements.txt
+    .venv/bin/python -m pip install --disable-pip-version-check -r requirements.txt
     cp requirements.txt "$stamp.part" && mv "$stamp.part" "$stamp"
 fi
 [ -z "$setup_only" ] || { echo ".venv is ready."; exit 0; }

@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 stamp=.venv/requirements-dev.installed
 if ! cat requirements.txt requirements-dev.txt | cmp -s - "$stamp"; then
     echo "installing requirements-dev.txt into .venv"
-    .venv/bin/python -m pip install --disable-pip-version-check -q --progress-bar on -r requirements-dev.txt
+    .venv/bin/python -m pip install --disable-pip-version-check -r requirements-dev.txt
     cat requirements.txt requirements-dev.txt > "$stamp"
 fi
 .venv/bin/ruff check .

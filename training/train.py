@@ -108,7 +108,7 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     with whole_file(run_dir / "recipe.yaml") as stream:
         stream.write(recipe.to_yaml())
 
-    trainer = build_trainer(recipe, model, tokenizer, encoded, run_dir)
+    trainer, stop = build_trainer(recipe, model, tokenizer, encoded, run_dir)
     where = f", continuing from {checkpoint.name}" if checkpoint else ""
     print(f"training {trainer.args.max_steps} steps of {recipe.global_batch_size} pairs{where}", file=sys.stderr)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -130,6 +130,8 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     }
     write_json(run_dir / "training.json", record | times | outcome(run_dir, source, model, tokenizer))
     print(f"{run_dir}/model and {run_dir}/training.json are written.")
+    if stop.asked:  # in the last step: the run is whole, and what would follow it is not wanted
+        raise KeyboardInterrupt("Training had just ended: the model is whole.")
 
 
 def encode(data: Preferences, tokenizer: Any, max_length: int, run_dir: Path) -> tuple[list, Preferences]:
@@ -166,8 +168,8 @@ def disk_needed(model: Any) -> int:
     return 2 * 3 * weights + weights
 
 
-def build_trainer(recipe: Recipe, model: Any, tokenizer: Any, pairs: list, run_dir: Path) -> Any:
-    """The trainer with its plan of steps, one progress bar and a graceful Ctrl-C."""
+def build_trainer(recipe: Recipe, model: Any, tokenizer: Any, pairs: list, run_dir: Path) -> tuple[Any, Any]:
+    """The trainer with its plan of steps and one progress bar, and its graceful Ctrl-C."""
     from transformers import PrinterCallback
     from transformers.utils import logging
 
@@ -186,10 +188,10 @@ def build_trainer(recipe: Recipe, model: Any, tokenizer: Any, pairs: list, run_d
         beta=recipe.beta,
         objective=recipe.objective,
         micro_batch_tokens=recipe.micro_batch_tokens,
-        callbacks=[StopOnSignal(), StepBar()],
+        callbacks=[stop := StopOnSignal(), StepBar()],
     )
     trainer.remove_callback(PrinterCallback)
-    return trainer
+    return trainer, stop
 
 
 def training_arguments(recipe: Recipe, steps: int, run_dir: Path) -> Any:

@@ -210,7 +210,7 @@ def score_kmp_cpp(text: str) -> Score:
     tries = "\n".join(f"    TRY({number}, {arity}, {call})" for number, (arity, call) in enumerate(calls))
     marker, pairs = secrets.token_hex(16), _fresh_matches()
     request = "\n".join([marker, str(len(pairs)), *(f"{text} {pattern}" for text, pattern in pairs)])
-    build = "g++ -std=c++20 -w -O1 -o /work/program driver.cpp || exit 4; exec ./program"
+    build = "g++ -std=c++20 -w -O1 -o /box/program driver.cpp || exit 4; exec ./program"
     files = {"candidate.cpp": code, "driver.cpp": driver.replace("/*TRIES*/", tries)}
     outcome = sandbox.run(["sh", "-c", build], files, request.encode(), LIMITS_CPP)
     if outcome.status == 4:

@@ -87,7 +87,7 @@ def _command(command: list[str], files: Mapping[str, int], limits: Limits) -> li
         elif path.is_dir():
             walls += ["--ro-bind", str(path), str(path)]
     walls += ["--ro-bind-try", "/etc/alternatives", "/etc/alternatives"]
-    walls += ["--size", str(DISK_BYTES), "--tmpfs", "/work", "--size", str(DISK_BYTES), "--tmpfs", "/tmp"]
+    walls += ["--size", str(DISK_BYTES), "--tmpfs", "/box", "--size", str(DISK_BYTES), "--tmpfs", "/tmp"]
     walls += [
         "--size",
         str(DISK_BYTES),
@@ -98,17 +98,17 @@ def _command(command: list[str], files: Mapping[str, int], limits: Limits) -> li
         "--remount-ro",
         "/",
         "--chdir",
-        "/work",
+        "/box",
     ]
     for name, descriptor in files.items():
-        walls += ["--file", str(descriptor), f"/work/{name}"]
+        walls += ["--file", str(descriptor), f"/box/{name}"]
     walls += [
         "--setenv",
         "PATH",
         "/usr/local/bin:/usr/bin:/bin",
         "--setenv",
         "HOME",
-        "/work",
+        "/box",
         "--setenv",
         "LANG",
         "C.UTF-8",
@@ -117,7 +117,7 @@ def _command(command: list[str], files: Mapping[str, int], limits: Limits) -> li
 
 
 def run(command: list[str], files: Mapping[str, str], stdin: bytes, limits: Limits) -> Outcome:
-    """Run `command` in a new sandbox whose /work holds `files` (name → text). OSError if bubblewrap cannot be started."""
+    """Run `command` in a new sandbox whose /box holds `files` (name → text). OSError if bubblewrap cannot be started."""
     descriptors = {name: _in_memory(name, text.encode()) for name, text in files.items()}
     source = _in_memory("stdin", stdin)
     root = os.geteuid() == 0  # a limit on processes does not bind root, so root steps down first

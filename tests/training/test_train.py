@@ -128,6 +128,15 @@ def test_ctrl_c_keeps_a_checkpoint(recipe, tmp_path):
     assert not (out / "model").exists()
 
 
+def test_ctrl_c_in_the_last_step_ends_the_command_with_a_whole_model(recipe, tmp_path, monkeypatch):
+    from training.progress import StopOnSignal
+
+    monkeypatch.setattr(StopOnSignal, "on_step_end", lambda self, *_, **__: setattr(self, "asked", True))
+    with pytest.raises(KeyboardInterrupt, match="the model is whole"):
+        train.main([str(recipe), "--output", str(tmp_path / "run"), "--max_steps", "1"])
+    assert (tmp_path / "run" / "training.json").exists()
+
+
 def quick(words, seconds=2.0):
     """Run a command that must refuse at once: status 2, one message, no traceback, no torch in sight."""
     started = time.monotonic()

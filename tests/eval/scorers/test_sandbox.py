@@ -17,7 +17,7 @@ def python(source, stdin=b"", **limits):
 
 
 def test_runs_as_nobody_and_reads_its_input():
-    outcome = python("import os, sys; print(os.getuid(), sys.stdin.read(), sorted(os.listdir('/work')))", b"42")
+    outcome = python("import os, sys; print(os.getuid(), sys.stdin.read(), sorted(os.listdir('/box')))", b"42")
     assert outcome.stdout == b"65534 42 ['candidate.py']\n" and outcome.status == 0 and outcome.stopped is None
 
 
@@ -42,7 +42,7 @@ def test_sees_no_host_file_and_no_environment(tmp_path, monkeypatch):
 
 def test_cannot_write_outside_its_bounded_folders():
     source = "for p in ('/x', '/usr/x', '/dev/x', '/etc/x'):\n    try: open(p, 'w'); print('wrote', p)\n    except OSError: pass\n"
-    source += "n = 0\ntry:\n    while True:\n        open(f'/work/{n}', 'wb').write(bytes(16 << 20)); n += 1\nexcept OSError: print(n)"
+    source += "n = 0\ntry:\n    while True:\n        open(f'/box/{n}', 'wb').write(bytes(16 << 20)); n += 1\nexcept OSError: print(n)"
     outcome = python(source)
     assert outcome.stdout in (b"3\n", b"4\n"), outcome
 
