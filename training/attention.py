@@ -27,7 +27,7 @@ def branch_mask(pair: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
 def decode_hidden(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Last hidden states (R, L, H) of a packed micro-batch, from the model as the trainer wrapped it.
 
-    The wrapper is called as a whole (DDP and FSDP hook their forward) and the decoder's output is caught inside, so the
+    The wrapper is called as a whole (DDP hooks its forward) and the decoder's output is caught inside, so the
     vocabulary projection runs over one position a row only.
     """
     caught = []

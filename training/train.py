@@ -115,7 +115,7 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     if trainer.state.global_step < trainer.state.max_steps:
         step = trainer.state.global_step
         raise KeyboardInterrupt(
-            f"Step {step} is kept as a checkpoint; the same command with --resume continues from it."
+            f"Step {step} is kept as a checkpoint; --resume (which ./reproduce.sh adds) continues from it."
         )
     if not trainer.is_world_process_zero():
         return
