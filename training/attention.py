@@ -3,6 +3,8 @@
 The exact reference, everywhere: SDPA with a 4D mask. A faster path belongs behind `branch_mask`'s caller, in this file.
 """
 
+from typing import Any
+
 import torch
 
 PADDING, PROMPT, CHOSEN, REJECTED = 0, 1, 2, 3
@@ -24,24 +26,11 @@ def branch_mask(pair: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
     return ((causal & same_pair & ~crosses & real) | itself).unsqueeze(1)
 
 
-def decode_hidden(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Last hidden states (R, L, H) of a packed micro-batch, from the model as the trainer wrapped it.
-
-    The wrapper is called as a whole (DDP hooks its forward) and the decoder's output is caught inside, so the
-    vocabulary projection runs over one position a row only.
-    """
-    caught = []
-    inner = getattr(model, "module", model)
-    decoder = inner.get_decoder()
-    hook = decoder.register_forward_hook(lambda module, args, output: caught.append(output[0]))
-    try:
-        model(
-            input_ids=batch["input_ids"],
-            position_ids=batch["position_ids"],
-            attention_mask=branch_mask(batch["pair"], batch["branch"]),
-            use_cache=False,
-            logits_to_keep=1,
-        )
-    finally:
-        hook.remove()
-    return caught[0]
+def run_packed(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Any:
+    """The output of `model`, as the trainer wrapped it, for a packed micro-batch: the one place that calls it."""
+    return model(
+        input_ids=batch["input_ids"],
+        position_ids=batch["position_ids"],
+        attention_mask=branch_mask(batch["pair"], batch["branch"]),
+        use_cache=False,
+    )

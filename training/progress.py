@@ -2,10 +2,13 @@
 
 import signal
 import sys
+import time
 from typing import Any
 
 from tqdm import tqdm
 from transformers import TrainerCallback
+
+from training.scale import any_process
 
 
 class StepBar(TrainerCallback):
@@ -35,16 +38,22 @@ class StepBar(TrainerCallback):
 
 
 class StopOnSignal(TrainerCallback):
-    """The first Ctrl-C (or SIGTERM) ends training after the running step, with a checkpoint; a second one at once."""
+    """The first Ctrl-C (or SIGTERM) ends training after the running step, with a checkpoint; a second one at once.
+
+    All processes stop at the same step, whichever was asked. A launcher passes on what the terminal has sent to all, so
+    what comes within a second of the first is the same wish.
+    """
 
     def __init__(self) -> None:
         self.asked = False
+        self.asked_at = 0.0
         self.before: dict[int, Any] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.before = {name: signal.signal(name, self._ask) for name in (signal.SIGINT, signal.SIGTERM)}
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.asked = any_process(self.asked, args.device)
         if self.asked:
             control.should_save = True
             control.should_training_stop = True
@@ -54,7 +63,9 @@ class StopOnSignal(TrainerCallback):
             signal.signal(name, handler)
 
     def _ask(self, signum: int, frame: object) -> None:
-        if self.asked:
+        if self.asked and time.monotonic() - self.asked_at > 1:
             raise KeyboardInterrupt
-        self.asked = True
+        if self.asked:
+            return
+        self.asked, self.asked_at = True, time.monotonic()
         print("\nstopping after this step, with a checkpoint (again: stop now) …", file=sys.stderr)

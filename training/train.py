@@ -9,7 +9,6 @@ import argparse
 import dataclasses
 import difflib
 import hashlib
-import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from run_folder import file_sha256, read_json, require_space, whole_file, whole_
 from training.checkpoints import whole_checkpoints
 from training.preferences import Preferences, load_preferences
 from training.recipe import Recipe, load_recipe
+from training.scale import check_checkpoint, check_launch, check_processes, parameter_count, whole_state_dict
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -54,12 +54,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def check_place(run_dir: Path) -> None:
-    """UserError where the run cannot be here: a file in the way, or a launcher whose sharding is not supported."""
+    """UserError where the run cannot be here: a file in the way, or a launch that cannot work."""
     if run_dir.exists() and not run_dir.is_dir():
         raise UserError(f"--output {run_dir} is a file. Give a folder.")
-    for name in ("FSDP", "DEEPSPEED"):
-        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() not in ("false", "0", ""):
-            raise UserError(f"training under {name} is not supported yet. Use one process, or DDP (accelerate launch).")
+    check_launch()
 
 
 def is_finished(run_dir: Path, recipe: Recipe, data: Preferences) -> bool:
@@ -90,13 +88,15 @@ def choose_checkpoint(run_dir: Path, recipe: Recipe, data: Preferences, resume: 
         raise UserError(f"{run_dir} holds an unfinished run by another recipe.yaml. Choose another --output.")
     if read_json(run_dir / "data_report.json")["read_sha256"] != data.sha256:
         raise UserError(f"{run_dir} holds an unfinished run on other pairs. Choose another --output.")
+    check_checkpoint(found[-1])
     return found[-1]
 
 
 def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, checkpoint: Path | None) -> None:
     """Load, encode, train and save. A stop by signal keeps a checkpoint of the last finished step."""
     started, begun = datetime.now(UTC), time.monotonic()
-    training_arguments(recipe, 1, run_dir)  # a wrong one is told before anything is loaded
+    arguments = training_arguments(recipe, 1, run_dir)  # a wrong one is told before anything is loaded
+    check_processes(arguments.world_size)
     print(f"loading {source.name} …", file=sys.stderr)
     from inference.loading import load_model, load_tokenizer
     from training.record import steps_of, training_record
@@ -117,9 +117,10 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
         raise KeyboardInterrupt(
             f"Step {step} is kept as a checkpoint; --resume (which ./reproduce.sh adds) continues from it."
         )
+    weights = whole_state_dict(trainer)
     if not trainer.is_world_process_zero():
         return
-    save_model(trainer, tokenizer, run_dir)
+    save_model(trainer, weights, tokenizer, run_dir)
     record = training_record(recipe, kept, data.sha256, steps_of(trainer.state.log_history))
     times = {
         "started": started.isoformat(timespec="seconds"),
@@ -209,6 +210,7 @@ def training_arguments(recipe: Recipe, steps: int, run_dir: Path) -> Any:
         "seed": recipe.seed,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
+        "ddp_find_unused_parameters": False,  # every step uses all of them; looking for others costs a walk of the graph
         "save_steps": max(1, steps // 4),
         "save_total_limit": 1,
         "report_to": "none",
@@ -226,9 +228,10 @@ def training_arguments(recipe: Recipe, steps: int, run_dir: Path) -> Any:
         raise UserError(f"trainer_args, precision or optimizer: {error}") from None
 
 
-def save_model(trainer: Any, tokenizer: Any, run_dir: Path) -> None:
+def save_model(trainer: Any, weights: dict | None, tokenizer: Any, run_dir: Path) -> None:
     """model/: safetensors, config, tokenizer with its template, and a generation_config with every stop token.
 
+    `weights`: all of them, or None where the model itself holds them whole.
     Sampling is the article's: temperature 0.6, top_p 0.9.
     """
     from transformers import GenerationConfig
@@ -246,7 +249,7 @@ def save_model(trainer: Any, tokenizer: Any, run_dir: Path) -> None:
         top_p=0.9,
     )
     with whole_folder(run_dir / "model") as folder:
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=weights)
         tokenizer.save_pretrained(folder)
 
 
@@ -259,7 +262,7 @@ def outcome(run_dir: Path, source: Source, model: Any, tokenizer: Any) -> dict[s
         "run_name": run_dir.resolve().name,
         "base_model": identity(source),
         "template_sha256": hashlib.sha256(tokenizer.chat_template.encode()).hexdigest(),
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": parameter_count(model),
         "model_sha256": {p.name: file_sha256(p) for p in sorted((run_dir / "model").glob("*.safetensors"))},
     }
 

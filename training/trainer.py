@@ -7,7 +7,6 @@
 - `floating_point_ops`: an item is not a batch of tokens, so Trainer's estimate would be wrong; none is made.
 """
 
-import contextlib
 import math
 import time
 from pathlib import Path
@@ -16,16 +15,15 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer
-from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
 from command import WorkError
 from training import loss
-from training.attention import decode_hidden
 from training.checkpoints import publish, writing_folder
 from training.encoding import EncodedPair
 from training.packing import collate, pack_step
+from training.projection import check_projectable, token_log_probs
+from training.scale import exchange, keep_fp32_where_it_counts, shard_on_cpu_too
 
-VOCABULARY_CHUNK = 8192  # words a tile of the projection
 METRICS = ("nll", "odds_ratio_loss", "log_odds", "accuracy")
 
 
@@ -46,7 +44,10 @@ class ORPOTrainer(Trainer):
         micro_batch_tokens: int,
         **kwargs: Any,
     ) -> None:
+        shard_on_cpu_too()
         super().__init__(*args, train_dataset=plan, data_collator=self._collate_step, **kwargs)
+        check_projectable(self.model)
+        keep_fp32_where_it_counts(self.accelerator)
         self.pairs = pairs
         self.beta = beta
         self.objective = objective
@@ -62,20 +63,18 @@ class ORPOTrainer(Trainer):
         """Forward and backward of a whole optimizer step; the step's loss over all processes, detached."""
         started = time.perf_counter()
         model.train()
-        processes = self.accelerator.num_processes
         total = torch.zeros((), device=self.args.device)
         metrics = torch.zeros(len(METRICS), device=self.args.device, dtype=torch.float64)
         micro_batches = inputs["micro_batches"]
         for number, batch in enumerate(micro_batches):
-            last = number == len(micro_batches) - 1
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
+            with exchange(self.accelerator, model, last=number == len(micro_batches) - 1):
                 with self.compute_loss_context_manager():
                     value, sums = self.micro_batch_loss(model, self._prepare_inputs(batch), inputs)
-                # DDP averages gradients over processes; the loss is a sum over them.
-                value = value * processes * inputs["weight"]
+                # DDP, FSDP2 and ZeRO-3 average gradients over processes; the loss is a sum over them.
+                value = value * self.accelerator.num_processes
                 self.accelerator.backward(value)
             total += value.detach()
-            metrics += sums * inputs["weight"]
+            metrics += sums
         self._step_metrics = {
             "sums": metrics,
             "pairs": inputs["pairs"],
@@ -85,47 +84,42 @@ class ORPOTrainer(Trainer):
         return total
 
     def micro_batch_loss(
-        self, model: torch.nn.Module, batch: dict[str, torch.Tensor], step: dict[str, Any]
+        self, model: torch.nn.Module, batch: dict[str, Any], step: dict[str, Any]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """This micro-batch's share of the step's loss, and its sums of METRICS over pairs (float64)."""
-        hidden = decode_hidden(model, batch).flatten(0, 1)
-        count = int(batch["chosen_pair"][-1]) + 1
+        tensors, count = batch["tensors"], batch["pairs"]
         parts = ["chosen", "rejected"] + (["prompt"] if self.objective == "sequence" else [])
-        log_probs = dict(zip(parts, self._log_probs(model, hidden, batch, parts), strict=True))
-        chosen = loss.mean_log_prob(log_probs["chosen"], batch["chosen_pair"], count)
-        rejected = loss.mean_log_prob(log_probs["rejected"], batch["rejected_pair"], count)
+        source, target = (torch.cat([tensors[f"{part}_{kind}"] for part in parts]) for kind in ("source", "target"))
+        log_probs = token_log_probs(model, tensors, source, target)
+        if not batch["counts"]:
+            return nothing(log_probs)
+        by_part = dict(zip(parts, log_probs.split([len(tensors[f"{part}_source"]) for part in parts]), strict=True))
+        chosen = loss.mean_log_prob(by_part["chosen"], tensors["chosen_pair"], count)
+        rejected = loss.mean_log_prob(by_part["rejected"], tensors["rejected_pair"], count)
         if self.objective == "completion":
             value = loss.completion_loss(chosen, rejected, self.beta, step["pairs"])
             nll = -chosen.sum()
         else:
-            sequence = log_probs["prompt"].sum() + log_probs["chosen"].sum()
+            sequence = by_part["prompt"].sum() + by_part["chosen"].sum()
             value = loss.sequence_loss(sequence, chosen, rejected, self.beta, step["pairs"], step["sequence_tokens"])
             nll = -sequence * step["pairs"] / step["sequence_tokens"]
         return value, pair_sums(nll, chosen, rejected)
-
-    def _log_probs(
-        self, model: torch.nn.Module, hidden: torch.Tensor, batch: dict[str, torch.Tensor], parts: list[str]
-    ) -> tuple[torch.Tensor, ...]:
-        """fp32 log-probabilities of the target tokens of each part, (N,) each, through one chunked projection."""
-        head = getattr(model, "module", model).get_output_embeddings()
-        source = torch.cat([batch[f"{part}_source"] for part in parts])
-        target = torch.cat([batch[f"{part}_target"] for part in parts])
-        out = ChunkedLogProbFunction.apply(
-            hidden[source], head.weight, head.bias, target, 1.0, VOCABULARY_CHUNK, None, 1.0, ()
-        )[0]
-        return out.split([len(batch[f"{part}_source"]) for part in parts])
 
     def _collate_step(self, items: list[list[int]]) -> dict[str, Any]:
         """One optimizer step: this process's micro-batches, and the counts of the whole global batch."""
         pairs = [self.pairs[index] for index in items[0]]
         layout = pack_step([pair.length for pair in pairs], self.micro_batch_tokens)
-        own = layout[self.accelerator.process_index :: self.accelerator.num_processes]
+        own = share(layout, self.accelerator.process_index, self.accelerator.num_processes)
         pad = self.processing_class.pad_token_id
-        # A process with no micro-batch of its own runs one of another's with weight 0: DDP needs its forward.
-        batches = [collate([[pairs[i] for i in row] for row in rows], pad) for rows in own or layout[:1]]
         return {
-            "micro_batches": batches,
-            "weight": float(bool(own)),
+            "micro_batches": [
+                {
+                    "tensors": collate([[pairs[i] for i in row] for row in rows], pad),
+                    "pairs": sum(len(row) for row in rows),
+                    "counts": counts,
+                }
+                for rows, counts in own
+            ],
             "pairs": len(pairs),
             "tokens": sum(pair.length for pair in pairs),
             "sequence_tokens": sum(len(pair.prompt) + len(pair.chosen) - 1 for pair in pairs),
@@ -161,6 +155,22 @@ class ORPOTrainer(Trainer):
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         return 0
+
+
+def share(layout: list[Any], process: int, processes: int) -> list[tuple[Any, bool]]:
+    """This process's micro-batches of the step's, each with whether it counts; equally many on every process.
+
+    Collectives inside forward and backward (FSDP2, ZeRO-3) hang unless all processes run equally many, so one that has
+    fewer runs the step's last again, the smallest, without counting it.
+    """
+    own = [(rows, True) for rows in layout[process::processes]]
+    return own + [(layout[-1], False)] * (math.ceil(len(layout) / processes) - len(own))
+
+
+def nothing(log_probs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A loss of 0 whose gradient is exactly 0 whatever the log-probabilities are (0 · inf would be NaN), and METRICS of 0."""
+    zero = log_probs.masked_fill(torch.ones_like(log_probs, dtype=torch.bool), 0.0).sum()
+    return zero, torch.zeros(len(METRICS), device=log_probs.device, dtype=torch.float64)
 
 
 def pair_sums(nll: torch.Tensor, chosen: torch.Tensor, rejected: torch.Tensor) -> torch.Tensor:

@@ -180,39 +180,12 @@ def test_an_output_that_is_a_file(recipe, tmp_path):
         train.main([str(recipe), "--output", str(tmp_path / "file")])
 
 
-def test_sharded_launchers_are_refused(recipe, tmp_path, monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(UserError, match="FSDP is not supported yet"):
-        train.main([str(recipe), "--output", str(tmp_path / "run")])
-
-
 def test_a_loss_that_is_not_finite_ends_the_run(recipe, tmp_path):
     from command import WorkError
 
     with pytest.raises(WorkError, match=r"the loss of step . is nan"):
         train.main([str(recipe), "--output", str(tmp_path / "run"), "--learning_rate", "1e30"])
     assert not (tmp_path / "run" / "model").exists()
-
-
-def test_two_processes_equal_one(recipe, tmp_path):
-    """DDP over gloo, with more processes than some steps have micro-batches: the same losses and weights."""
-    import torch
-
-    one, two = tmp_path / "one", tmp_path / "two"
-    assert train.main([str(recipe), "--output", str(one), "--max_steps", "3"]) == 0
-    for budget in ("64", "4096"):  # several micro-batches a step; one only, so that a process idles
-        launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-        words = ["-m", "training.train", str(recipe), "--output", str(two / budget), "--max_steps", "3"]
-        done = subprocess.run(
-            [*launch, *words, "--micro_batch_tokens", budget], cwd=ROOT, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
-        for name, tensor in weights(one).items():
-            assert torch.allclose(tensor, weights(two / budget)[name], atol=2e-4), name
-        losses = [
-            [s["loss"] for s in json.loads((d / "training.json").read_text())["steps"]] for d in (one, two / budget)
-        ]
-        assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 def test_no_disk_space_is_told_before_training(recipe, tmp_path, monkeypatch):

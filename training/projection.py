@@ -1,0 +1,85 @@
+"""Log-probabilities of chosen tokens as the model's own output, from inside its forward.
+
+For the length of one call the head (the output embedding) computes log-probabilities at the positions that predict a
+token of a response, instead of logits everywhere. It is called by the model itself, so whatever wraps the model sees an
+ordinary forward: DDP its output, FSDP2 and ZeRO-3 the hooks that gather the head's weight and reduce its gradient.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from trl.kernels.chunked_logprob import ChunkedLogProbFunction
+
+from command import UserError
+from training.attention import run_packed
+
+VOCABULARY_CHUNK = 8192  # words a tile of the projection
+
+# What the models of transformers 5.23 do to logits after the head, by key of their config, and the value that does nothing.
+AFTER_THE_HEAD = {
+    "final_logit_softcapping": None,  # Gemma 2 and its kin
+    "logits_soft_cap": None,  # RecurrentGemma
+    "logit_scale": 1.0,  # Cohere
+    "logits_scaling": 1.0,  # Granite
+    "output_multiplier": 1.0,
+    "lm_head_multiplier": 1.0,  # Falcon-H1
+    "unpadded_vocab_size": None,
+}
+
+
+def token_log_probs(
+    model: torch.nn.Module, batch: dict[str, torch.Tensor], source: torch.Tensor, target: torch.Tensor
+) -> torch.Tensor:
+    """Log-probabilities of the tokens `target` (N,) at the flat positions `source` (N,) of R·L, (N,) fp32, in nats.
+
+    `model` as the trainer wrapped it; `batch` as collate makes it.
+    """
+    with projecting(find_head(model), source, target):
+        return run_packed(model, batch).logits
+
+
+@contextmanager
+def projecting(head: torch.nn.Linear, source: torch.Tensor, target: torch.Tensor) -> Iterator[None]:
+    """Let `head` map hidden states (R, L, H) to log-probabilities (N,), tile by tile, never to logits."""
+
+    def log_probs(hidden: torch.Tensor) -> torch.Tensor:
+        states = hidden.flatten(0, 1)[source]
+        chunk = VOCABULARY_CHUNK
+        return ChunkedLogProbFunction.apply(states, head.weight, head.bias, target, 1.0, chunk, None, 1.0, ())[0]
+
+    before = head.__dict__.get("forward")  # set on the module by some wrappers
+    head.forward = log_probs
+    try:
+        yield
+    finally:
+        del head.forward
+        if before is not None:
+            head.forward = before
+
+
+def find_head(model: torch.nn.Module) -> torch.nn.Module:
+    """The module that holds the output projection's weight, below DDP's and PEFT's wrappers."""
+    head = getattr(model, "module", model).get_output_embeddings()
+    while hasattr(head, "modules_to_save"):  # PEFT's copy that is trained whole
+        head = head.modules_to_save[head.active_adapter]
+    return head
+
+
+def check_projectable(model: Any) -> None:
+    """UserError, naming the key, where log-probabilities are not log-softmax of a plain linear head. Before training."""
+    config = model.config.get_text_config()
+    for key, neutral in AFTER_THE_HEAD.items():
+        value = getattr(config, key, neutral)
+        if value is not None and value != neutral:
+            raise UserError(
+                f"{config.model_type}: its config's {key} is {value!r}, which changes logits after the output projection; "
+                "this trainer would compute other log-probabilities than the model's. Choose a model without it."
+            )
+    head = find_head(model)
+    if type(head) is not torch.nn.Linear:
+        raise UserError(
+            f"{config.model_type}: its output projection is {type(head).__name__}; needed: a plain Linear layer. "
+            "Leave lm_head out of LoRA's target modules and out of quantisation."
+        )

@@ -1,0 +1,136 @@
+"""What differs between one process and many: who launches, when gradients are exchanged, how sharded weights are read.
+
+Scale-out is accelerate's: `accelerate launch --config_file training/accelerate/NAME.yaml -m training.train …`. No torch
+is imported here before it is needed: a wrong launch is told first.
+"""
+
+import importlib.util
+import os
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from command import UserError
+
+CONFIGS = Path(__file__).parent / "accelerate"
+
+
+def check_launch() -> None:
+    """UserError where accelerate launched this process in a way that cannot work here."""
+    if _launched_with("FSDP") and os.environ.get("FSDP_VERSION", "1") != "2":
+        raise UserError(
+            f"fsdp_version is {os.environ.get('FSDP_VERSION', '1')}; needed: 2, the one this trainer is tested with. "
+            "Set `fsdp_version: 2`, or launch with --config_file training/accelerate/fsdp2.yaml."
+        )
+    if _launched_with("DEEPSPEED") and importlib.util.find_spec("deepspeed") is None:
+        raise UserError("DeepSpeed is not installed: .venv/bin/pip install deepspeed, or use fsdp2.yaml instead.")
+
+
+def _launched_with(name: str) -> bool:
+    return os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() not in ("false", "0", "")
+
+
+def check_checkpoint(checkpoint: Path) -> None:
+    """UserError where this launch cannot continue a checkpoint, because another kind of launch has cut it."""
+    made, here = cut_by(checkpoint), launch_kind()
+    if made != here:
+        raise UserError(
+            f"{checkpoint} was written {made} and this is a run {here}. Launch as before, or choose another --output."
+        )
+    parts = len(list(checkpoint.glob("global_step*/zero_pp_rank_*_optim_states.pt")))
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if parts not in (0, processes):  # FSDP2's are cut anew when they are read
+        raise UserError(f"{checkpoint} was written by {parts} ZeRO processes; this run has {processes}. Launch {parts}.")
+
+
+def cut_by(checkpoint: Path) -> str:
+    """The kind of launch that wrote a checkpoint, by what lies in it."""
+    if any(checkpoint.glob("pytorch_model_fsdp*")):
+        return "under FSDP"
+    return "under DeepSpeed" if any(checkpoint.glob("global_step*")) else "without sharding"
+
+
+def launch_kind() -> str:
+    if _launched_with("FSDP"):
+        return "under FSDP"
+    return "under DeepSpeed" if _launched_with("DEEPSPEED") else "without sharding"
+
+
+def check_processes(processes: int) -> None:
+    """UserError where the launched processes do not know of each other: each would train the whole run, into one folder."""
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched != processes:
+        raise UserError(
+            f"{launched} processes were launched and there is no GPU for them. Launch one, or set --trainer_args.use_cpu true."
+        )
+
+
+def shard_on_cpu_too() -> None:
+    """Let an FSDP2 launch shard on CPUs, where accelerate 1.15 would fall back to DDP without a word. Before Accelerator().
+
+    Its AcceleratorState turns to FSDP only from a list of accelerators' types; from there on nothing asks for the device.
+    """
+    if _launched_with("FSDP"):
+        from accelerate import PartialState
+        from accelerate.utils import DistributedType
+
+        if PartialState().distributed_type == DistributedType.MULTI_CPU:
+            PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+
+
+def keep_fp32_where_it_counts(accelerator: Any) -> None:
+    """Under FSDP2 in bf16: weights are gathered and multiplied in bf16; gradients and log-probabilities stay fp32.
+
+    accelerate's own policy would add up the micro-batches' gradients in bf16 and round the log-probabilities to 8 bits.
+    """
+    if accelerator.is_fsdp2 and accelerator.mixed_precision == "bf16":
+        import torch
+        from torch.distributed.fsdp import MixedPrecisionPolicy
+
+        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+        accelerator.state.fsdp_plugin.mixed_precision_policy = policy
+
+
+def exchange(accelerator: Any, model: Any, last: bool) -> AbstractContextManager:
+    """Around a micro-batch: whether its gradients are exchanged between processes now or with the step's last one.
+
+    DDP waits: the gradient is whole on each process anyway, and one exchange a step is enough. FSDP2 and ZeRO-3 exchange
+    after every micro-batch: waiting would keep a whole fp32 gradient on each device (32 GB for 8B parameters), which is
+    what sharding is there to avoid, and the exchange runs beside the next layer's backward. DeepSpeed steps its optimizer
+    inside backward, so it has to know which micro-batch is the last.
+    """
+    if accelerator.distributed_type == "DEEPSPEED":
+        accelerator.gradient_state._set_sync_gradients(last)
+        return nullcontext()
+    return nullcontext() if last or accelerator.is_fsdp2 else accelerator.no_sync(model)
+
+
+def whole_state_dict(trainer: Any) -> dict[str, Any] | None:
+    """All weights on the CPU of the first process ({} on the others); None where weights are not sharded.
+
+    Every process must call it. A tied weight has one name, as in what save_pretrained writes from one process.
+    """
+    accelerator, model = trainer.accelerator, trainer.model_wrapped
+    if accelerator.distributed_type == "DEEPSPEED":
+        return accelerator.get_state_dict(model) or {}
+    if not accelerator.is_fsdp2:
+        return None
+    once = {name for name, _ in model.named_parameters()}
+    again = {name for name, _ in model.named_parameters(remove_duplicate=False)} - once
+    return {name: tensor for name, tensor in accelerator.get_state_dict(model).items() if name not in again}
+
+
+def any_process(flag: bool, device: Any) -> bool:
+    """Whether `flag` is set on any process. Every process must ask, at the same step."""
+    import torch
+
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return flag
+    answer = torch.tensor(float(flag), device=device)
+    torch.distributed.all_reduce(answer, op=torch.distributed.ReduceOp.MAX)
+    return bool(answer)
+
+
+def parameter_count(model: Any) -> int:
+    """Parameters of the whole model; a ZeRO-3 parameter is empty here and knows its own size."""
+    return sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())
