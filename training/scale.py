@@ -23,7 +23,9 @@ def check_launch() -> None:
             "Set `fsdp_version: 2`, or launch with --config_file training/accelerate/fsdp2.yaml."
         )
     if _launched_with("DEEPSPEED") and importlib.util.find_spec("deepspeed") is None:
-        raise UserError("DeepSpeed is not installed: .venv/bin/pip install deepspeed, or use fsdp2.yaml instead.")
+        raise UserError(
+            "DeepSpeed is not installed: .venv/bin/pip install deepspeed, or launch with fsdp2.yaml instead."
+        )
 
 
 def _launched_with(name: str) -> bool:
@@ -40,7 +42,9 @@ def check_checkpoint(checkpoint: Path) -> None:
     parts = len(list(checkpoint.glob("global_step*/zero_pp_rank_*_optim_states.pt")))
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if parts not in (0, processes):  # FSDP2's are cut anew when they are read
-        raise UserError(f"{checkpoint} was written by {parts} ZeRO processes; this run has {processes}. Launch {parts}.")
+        raise UserError(
+            f"{checkpoint} was written by {parts} ZeRO processes; this run has {processes}. Launch {parts}."
+        )
 
 
 def cut_by(checkpoint: Path) -> str:
@@ -79,11 +83,17 @@ def shard_on_cpu_too() -> None:
 
 
 def keep_fp32_where_it_counts(accelerator: Any) -> None:
-    """Under FSDP2 in bf16: weights are gathered and multiplied in bf16; gradients and log-probabilities stay fp32.
+    """In bf16, sharded: weights are gathered and multiplied in bf16; gradients are exchanged and added up in fp32.
 
-    accelerate's own policy would add up the micro-batches' gradients in bf16 and round the log-probabilities to 8 bits.
+    By their own settings FSDP2 (accelerate 1.15) and ZeRO-3 (DeepSpeed 0.19) do that in bf16, over all micro-batches of a
+    step, and FSDP2 would round the log-probabilities to 8 bits too. Before the model is prepared.
     """
-    if accelerator.is_fsdp2 and accelerator.mixed_precision == "bf16":
+    if accelerator.mixed_precision != "bf16":
+        return
+    if accelerator.distributed_type == "DEEPSPEED":
+        config = accelerator.state.deepspeed_plugin.deepspeed_config
+        config.update({"data_types": {"grad_accum_dtype": "fp32"}, "communication_data_type": "fp32"})
+    elif accelerator.is_fsdp2:
         import torch
         from torch.distributed.fsdp import MixedPrecisionPolicy
 
