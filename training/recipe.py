@@ -40,6 +40,7 @@ OWN_TRAINER_ARGS = {
     "auto_find_batch_size": "micro_batch_tokens",
     "remove_unused_columns": "own loading of the pairs",
 }
+LAUNCHER_ARGS = ("fsdp", "deepspeed", "parallelism_config", "accelerator_config")  # how processes share the work
 NO_USE = (
     "dataloader_",
     "eval_",
@@ -168,6 +169,11 @@ def check_trainer_args(recipe: Recipe, name: str) -> None:
         value = recipe.trainer_args[key]
         if isinstance(value, int | float) and value < 0:
             raise UserError(f"{name}: trainer_args.{key} is {value!r}; needed: 0 or above.")
+        if key.startswith(LAUNCHER_ARGS):
+            raise UserError(
+                f"{name}: trainer_args.{key} is the launcher's to say. Remove it and start with "
+                "accelerate launch --config_file training/accelerate/NAME.yaml -m training.train …"
+            )
         if key.startswith(NO_USE):
             raise UserError(
                 f"{name}: trainer_args.{key} would change nothing: pairs are packed by the step. Remove it."

@@ -26,6 +26,11 @@ def check_launch() -> None:
         raise UserError(
             "DeepSpeed is not installed: .venv/bin/pip install deepspeed, or launch with fsdp2.yaml instead."
         )
+    for name, what in (("PARALLELISM_CONFIG", "parallelism_config"), ("MEGATRON_LM", "MEGATRON_LM")):
+        if _launched_with(name):
+            raise UserError(
+                f"accelerate's {what} cuts models and sequences in ways that are not tested here. Use fsdp2.yaml."
+            )
 
 
 def _launched_with(name: str) -> bool:

@@ -165,7 +165,7 @@ def weights_on_disk(source: Source) -> int:
 
 def disk_needed(model: Any) -> int:
     """Bytes of two checkpoints (weights and two Adam moments each) and the model, at the moment of most."""
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    weights = sum(getattr(p, "ds_numel", p.numel()) * p.element_size() for p in model.parameters())  # ds_: cut by ZeRO-3
     return 2 * 3 * weights + weights
 
 

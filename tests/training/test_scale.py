@@ -171,6 +171,21 @@ def test_deepspeed_that_is_missing_is_named(monkeypatch):
         scale.check_launch()
 
 
+@pytest.mark.parametrize("name", ["PARALLELISM_CONFIG", "MEGATRON_LM"])
+def test_other_ways_to_cut_a_model_are_refused(name, monkeypatch):
+    monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")
+    with pytest.raises(UserError, match="not tested here"):
+        scale.check_launch()
+
+
+@pytest.mark.parametrize("key", ["fsdp", "fsdp_config", "deepspeed"])
+def test_sharding_by_trainer_args_is_refused(place, key):
+    with pytest.raises(UserError, match=f"trainer_args.{key} is the launcher's to say"):
+        train.main(
+            [str(place / "tiny.yaml"), "--output", str(place / "refused"), f"--trainer_args.{key}", "full_shard"]
+        )
+
+
 def test_processes_that_do_not_know_of_each_other_are_refused(place, monkeypatch):
     """Two were launched on a machine without a GPU, and nothing said that the CPU is meant."""
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -194,6 +209,29 @@ def test_a_checkpoint_cut_by_another_launch_is_refused(tmp_path, monkeypatch):
         (tmp_path / "zero" / "global_step2" / f"zero_pp_rank_{rank}_mp_rank_00_optim_states.pt").touch()
     with pytest.raises(UserError, match="written by 2 ZeRO processes; this run has 1"):
         scale.check_checkpoint(tmp_path / "zero")
+
+
+def test_a_signal_that_comes_twice_at_once_is_one_wish(monkeypatch):
+    """The terminal sends Ctrl-C to every process and the launcher sends it on; only a later one stops at once."""
+    from training.progress import StopOnSignal
+
+    stop, clock = StopOnSignal(), [100.0]
+    monkeypatch.setattr("training.progress.time.monotonic", lambda: clock[0])
+    stop._ask(signal.SIGINT, None)
+    clock[0] += 0.5
+    stop._ask(signal.SIGINT, None)
+    assert stop.asked
+    clock[0] += 1
+    with pytest.raises(KeyboardInterrupt):
+        stop._ask(signal.SIGINT, None)
+
+
+def test_parameters_of_a_zero3_model_are_counted_whole():
+    import torch
+
+    cut = torch.nn.Parameter(torch.empty(0))
+    cut.ds_numel = 12
+    assert scale.parameter_count(SimpleNamespace(parameters=lambda: [cut, torch.nn.Parameter(torch.zeros(3))])) == 15
 
 
 CONFIGS = {"one_device": "NO", "ddp": "MULTI_GPU", "fsdp2": "FSDP", "deepspeed_zero3": "DEEPSPEED"}
