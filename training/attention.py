@@ -1,36 +1,240 @@
-"""Who may look at whom when a pair is laid out as [prompt][chosen][rejected] and rows hold several pairs.
+"""Who may look at whom when pairs lie behind one another in a row, each as [prompt][chosen][rejected].
 
-The exact reference, everywhere: SDPA with a 4D mask. A faster path belongs behind `branch_mask`'s caller, in this file.
+A token sees the earlier tokens of its own pair, but the rejected response never sees the chosen one. Three ways to compute
+the same thing, by the recipe's `attention`:
+
+- `branches`: two calls of SDPA a pair: prompt + chosen, causal; rejected over prompt + rejected. Exact everywhere, and what
+  pairs cannot see is not computed: a third of a dense mask's work at lengths of 300 to 500 each.
+- `varlen`: one call of FlashAttention for the whole row, with more keys than queries for the rejected responses. CUDA in
+  bf16 only, and only after its output and gradients equalled `branches` on this very device (`check_varlen`).
+- `masked`: the dense 4D mask, plain to read and slow: what the others are tested against.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from transformers import AttentionInterface
 
-PADDING, PROMPT, CHOSEN, REJECTED = 0, 1, 2, 3
+from command import UserError, WorkError
 
-
-def branch_mask(pair: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
-    """Boolean mask (R, 1, L, L), True where the query (dim 2) may attend to the key (dim 3).
-
-    `pair` (R, L): which pair of its row a token belongs to; `branch` (R, L): PADDING, PROMPT, CHOSEN or REJECTED.
-    A token sees the earlier tokens of its own pair, but the rejected response never sees the chosen one. Padding sees
-    itself only, so that no row of the softmax is empty.
-    """
-    length = pair.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=pair.device).tril()
-    same_pair = pair.unsqueeze(2) == pair.unsqueeze(1)
-    crosses = (branch.unsqueeze(2) == REJECTED) & (branch.unsqueeze(1) == CHOSEN)
-    real = (branch.unsqueeze(2) != PADDING) & (branch.unsqueeze(1) != PADDING)
-    itself = torch.eye(length, dtype=torch.bool, device=pair.device)
-    return ((causal & same_pair & ~crosses & real) | itself).unsqueeze(1)
+PATHS = {"branches": "orpo_branches", "varlen": "orpo_varlen", "masked": "sdpa"}  # transformers' name of each
+VARLEN_TOLERANCE = 0.02  # of the largest value, bf16: 8 bits of mantissa
 
 
-def run_packed(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Any:
+@dataclass(frozen=True)
+class Span:
+    """Where a pair lies in its row, in tokens."""
+
+    start: int
+    prompt: int
+    chosen: int
+    rejected: int
+
+    @property
+    def branch(self) -> int:
+        """Where the rejected response begins."""
+        return self.start + self.prompt + self.chosen
+
+    @property
+    def end(self) -> int:
+        return self.branch + self.rejected
+
+    @property
+    def longest_branch(self) -> int:
+        return self.prompt + max(self.chosen, self.rejected)
+
+
+@dataclass(frozen=True)
+class Branches:
+    """The spans of a row, and for each the mask (rejected, prompt + rejected) of its rejected response."""
+
+    spans: list[Span]
+    masks: list[torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Varlen:
+    """A row as FlashAttention's unequal sequences: queries as they lie, keys gathered from the row by `keys` (K,)."""
+
+    keys: torch.Tensor
+    query_starts: torch.Tensor  # (2 · pairs + 1,), int32, as is key_starts
+    key_starts: torch.Tensor
+    longest_query: int
+    longest_key: int
+
+
+def run_packed(model: torch.nn.Module, batch: dict[str, Any], path: str) -> Any:
     """The output of `model`, as the trainer wrapped it, for a packed micro-batch: the one place that calls it."""
-    return model(
-        input_ids=batch["input_ids"],
-        position_ids=batch["position_ids"],
-        attention_mask=branch_mask(batch["pair"], batch["branch"]),
-        use_cache=False,
+    ids = batch["input_ids"]
+    # Without a 4D mask transformers would look into position_ids for packed sequences, and wait for the device.
+    unused = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=ids.device)
+    seen = {
+        "branches": lambda: {"branches": lay_branches(batch["spans"], ids.device), "attention_mask": unused},
+        "varlen": lambda: {"varlen": lay_varlen(batch["spans"], ids.device), "attention_mask": unused},
+        "masked": lambda: {"attention_mask": dense_mask(batch["spans"], ids.shape[1], ids.device)},
+    }[path]()
+    return model(input_ids=ids, position_ids=batch["position_ids"], use_cache=False, **seen)
+
+
+def lay_branches(spans: list[Span], device: torch.device) -> Branches:
+    masks = [torch.ones(s.rejected, s.prompt + s.rejected, dtype=torch.bool, device=device) for s in spans]
+    return Branches(spans, [mask.tril(span.prompt) for mask, span in zip(masks, spans, strict=True)])
+
+
+def lay_varlen(spans: list[Span], device: torch.device) -> Varlen:
+    """Two sequences a pair: prompt + chosen sees itself; rejected sees the prompt and itself, aligned at its end."""
+    keys, queries, lengths = [], [], []
+    for span in spans:
+        keys += [*range(span.start, span.branch), *range(span.start, span.start + span.prompt)]
+        keys += range(span.branch, span.end)
+        queries += [span.prompt + span.chosen, span.rejected]
+        lengths += [span.prompt + span.chosen, span.prompt + span.rejected]
+    starts = [torch.tensor([0, *counts]).cumsum(0).to(device, torch.int32) for counts in (queries, lengths)]
+    return Varlen(torch.tensor(keys, device=device), *starts, max(queries), max(lengths))
+
+
+def dense_mask(spans: list[Span], length: int, device: torch.device) -> torch.Tensor:
+    """Boolean mask (1, 1, L, L), True where the query (dim 2) may attend to the key (dim 3)."""
+    mask = torch.zeros(length, length, dtype=torch.bool, device=device)
+    for span in spans:
+        whole, chosen = slice(span.start, span.end), slice(span.start + span.prompt, span.branch)
+        mask[whole, whole] = True
+        mask[span.branch : span.end, chosen] = False
+    return mask.tril()[None, None]
+
+
+def attend_branches(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Any,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    branches: Branches | None = None,
+    **extra: Any,
+) -> tuple[torch.Tensor, None]:
+    """transformers' attention interface: query (1, H, L, D), key and value (1, KV, L, D) → (1, L, H, D)."""
+    refuse_what_is_not_computed(module, branches, extra)
+    shared = query.device.type == "cpu"  # CUDA's kernel for masks has no grouped queries
+    if not shared:
+        key, value = (x.repeat_interleave(query.shape[1] // x.shape[1], 1) for x in (key, value))
+    options = {"scale": scaling, "dropout_p": dropout, "enable_gqa": shared}
+    parts = []
+    for span, mask in zip(branches.spans, branches.masks, strict=True):
+        first = slice(span.start, span.branch)
+        own = (x[:, :, first] for x in (query, key, value))
+        parts.append(F.scaled_dot_product_attention(*own, is_causal=True, **options))
+        prompt, rejected = slice(span.start, span.start + span.prompt), slice(span.branch, span.end)
+        seen = (torch.cat([x[:, :, prompt], x[:, :, rejected]], 2) for x in (key, value))
+        parts.append(F.scaled_dot_product_attention(query[:, :, rejected], *seen, attn_mask=mask, **options))
+    return torch.cat(parts, 2).transpose(1, 2), None
+
+
+def attend_varlen(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Any,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    varlen: Varlen | None = None,
+    **extra: Any,
+) -> tuple[torch.Tensor, None]:
+    """As attend_branches, through one call of FlashAttention, whose causal mask is aligned at the ends of both."""
+    from torch.nn.attention import varlen as flash
+
+    refuse_what_is_not_computed(module, varlen, extra, dropout)
+    rows = [x[0].transpose(0, 1) for x in (query, key, value)]  # (L, H, D)
+    out = flash.varlen_attn(
+        rows[0],
+        rows[1][varlen.keys],
+        rows[2][varlen.keys],
+        varlen.query_starts,
+        varlen.key_starts,
+        varlen.longest_query,
+        varlen.longest_key,
+        scale=scaling,
+        window_size=(-1, 0),
+        enable_gqa=True,
     )
+    return out[None], None
+
+
+def refuse_what_is_not_computed(module: Any, layout: Any, extra: dict[str, Any], dropout: float = 0.0) -> None:
+    """UserError where a model asks its attention for more than these paths compute; never another result in silence."""
+    if layout is None:
+        raise UserError(
+            f"{type(module).__name__} does not hand the layout of the pairs on to its attention. Set attention: masked."
+        )
+    asked = {name: extra.get(name) for name in ("softcap", "s_aux")}  # a sliding window: use_path
+    if dropout:
+        asked["attention_dropout"] = dropout
+    for name, value in asked.items():
+        if value is not None:
+            raise UserError(
+                f"{type(module).__name__} uses {name}, which attention over shared prompts does not compute. "
+                "Choose a model without it."
+            )
+
+
+AttentionInterface.register(PATHS["branches"], attend_branches)
+AttentionInterface.register(PATHS["varlen"], attend_varlen)
+
+
+def use_path(model: Any, path: str, longest: int) -> None:
+    """Let `model` attend by `path` over branches of at most `longest` tokens.
+
+    UserError where its layers compute something else than full attention over that length, or the path cannot be.
+    """
+    config = model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    others = kinds - {"full_attention", "sliding_attention"}
+    window = (
+        getattr(config, "sliding_window", None)
+        if kinds != {"full_attention"} or not hasattr(config, "layer_types")
+        else None
+    )
+    if others or (window is not None and window < longest):
+        what = ", ".join(sorted(others)) or f"a sliding window of {window} tokens, and the longest pair has {longest}"
+        raise UserError(
+            f"{config.model_type} has layers of {what}; shared prompts need full attention in every layer. "
+            + ("Choose another model." if others else f"Set max_length {window}.")
+        )
+    if path == "varlen":
+        check_varlen(next(model.parameters()).device)
+    model.set_attn_implementation(PATHS[path])
+
+
+def check_varlen(device: torch.device, attend: Callable = attend_varlen) -> None:
+    """WorkError unless `attend` gives the output and gradients of attend_branches in bf16 on this device."""
+    if device.type != "cuda":
+        raise UserError(
+            f"attention: varlen needs a CUDA device; this run is on {device.type}. Set attention: branches."
+        )
+    spans = [Span(0, 70, 130, 33), Span(233, 1, 1, 90), Span(325, 40, 5, 1)]
+    made = torch.Generator(device).manual_seed(0)
+    states = [
+        torch.randn(1, heads, spans[-1].end, 64, device=device, generator=made, dtype=torch.bfloat16)
+        for heads in (8, 2, 2, 8)
+    ]
+    ours = _with_gradients(attend, states, varlen=lay_varlen(spans, device))
+    exact = _with_gradients(attend_branches, states, branches=lay_branches(spans, device))
+    for name, one, other in zip(("output", "query", "key", "value"), ours, exact, strict=True):
+        error = ((one - other).abs().max() / other.abs().max()).item()
+        if not error <= VARLEN_TOLERANCE:
+            raise WorkError(
+                f"attention: varlen differs on this device by {error:.3f} in the {name}'s values or gradient "
+                f"(tolerance {VARLEN_TOLERANCE}). Set attention: branches."
+            )
+
+
+def _with_gradients(attend: Callable, states: list[torch.Tensor], **layout: Any) -> list[torch.Tensor]:
+    """Output (1, L, H, D) and the gradients of query, key and value for the last of `states` as the output's gradient."""
+    inputs = [state.clone().requires_grad_() for state in states[:3]]
+    out = attend(torch.nn.Module(), *inputs, None, **layout)[0]
+    return [out.detach(), *torch.autograd.grad(out, inputs, states[3].transpose(1, 2))]

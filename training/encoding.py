@@ -22,6 +22,11 @@ class EncodedPair:
         """Tokens of the prefix-shared layout [prompt][chosen][rejected]."""
         return len(self.prompt) + len(self.chosen) + len(self.rejected)
 
+    @property
+    def longest_branch(self) -> int:
+        """Tokens of the prompt with the longer of the responses."""
+        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
+
 
 @dataclass(frozen=True)
 class Encoding:

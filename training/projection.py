@@ -30,22 +30,22 @@ AFTER_THE_HEAD = {
 
 
 def token_log_probs(
-    model: torch.nn.Module, batch: dict[str, torch.Tensor], source: torch.Tensor, target: torch.Tensor
+    model: torch.nn.Module, batch: dict[str, Any], source: torch.Tensor, target: torch.Tensor, attention: str
 ) -> torch.Tensor:
-    """Log-probabilities of the tokens `target` (N,) at the flat positions `source` (N,) of R·L, (N,) fp32, in nats.
+    """Log-probabilities of the tokens `target` (N,) at the positions `source` (N,) of the row, (N,) fp32, in nats.
 
-    `model` as the trainer wrapped it; `batch` as collate makes it.
+    `model` as the trainer wrapped it; `batch` as collate makes it; `attention`: a path of training/attention.py.
     """
     with projecting(find_head(model), source, target):
-        return run_packed(model, batch).logits
+        return run_packed(model, batch, attention).logits
 
 
 @contextmanager
 def projecting(head: torch.nn.Linear, source: torch.Tensor, target: torch.Tensor) -> Iterator[None]:
-    """Let `head` map hidden states (R, L, H) to log-probabilities (N,), tile by tile, never to logits."""
+    """Let `head` map hidden states (1, L, H) to log-probabilities (N,), tile by tile, never to logits."""
 
     def log_probs(hidden: torch.Tensor) -> torch.Tensor:
-        states = hidden.flatten(0, 1)[source]
+        states = hidden[0, source]
         chunk = VOCABULARY_CHUNK
         return ChunkedLogProbFunction.apply(states, head.weight, head.bias, target, 1.0, chunk, None, 1.0, ())[0]
 

@@ -16,6 +16,7 @@ from command import UserError
 CHOICES = {
     "objective": ("completion", "sequence"),
     "precision": ("fp32", "bf16"),
+    "attention": ("branches", "varlen", "masked"),
     "lr_scheduler": ("cosine", "linear", "constant", "constant_with_warmup"),
 }
 # What the recipe has words of its own for; under `trainer_args` these would be set twice.
@@ -68,7 +69,12 @@ class Recipe:
     warmup_ratio: float = 0.1
     optimizer: str = "adamw_torch"
     precision: str = "fp32"
-    micro_batch_tokens: int = 1024  # tokens of a micro-batch, padding included: bounds memory, never changes the result
+    attention: str = (
+        "branches"  # varlen: FlashAttention, on CUDA in bf16; masked: the slow reference (training/attention.py)
+    )
+    micro_batch_tokens: int = (
+        1024  # tokens whose activations are kept at a time: bounds memory, never changes the result
+    )
     seed: int = 42
     trainer_args: dict[str, Any] = field(default_factory=dict)
 

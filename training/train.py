@@ -19,6 +19,7 @@ from command import UserError, run_command
 from inference.loading import Source, resolve
 from run_folder import file_sha256, read_json, require_space, whole_file, whole_folder, write_json
 from training.checkpoints import whole_checkpoints
+from training.memory import keep_heap
 from training.preferences import Preferences, load_preferences
 from training.recipe import Recipe, load_recipe
 from training.scale import check_checkpoint, check_launch, check_processes, parameter_count, whole_state_dict
@@ -97,6 +98,7 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     started, begun = datetime.now(UTC), time.monotonic()
     arguments = training_arguments(recipe, 1, run_dir)  # a wrong one is told before anything is loaded
     check_processes(arguments.world_size)
+    keep_heap()
     print(f"loading {source.name} …", file=sys.stderr)
     from inference.loading import load_model, load_tokenizer
     from training.record import steps_of, training_record
@@ -165,7 +167,9 @@ def weights_on_disk(source: Source) -> int:
 
 def disk_needed(model: Any) -> int:
     """Bytes of two checkpoints (weights and two Adam moments each) and the model, at the moment of most."""
-    weights = sum(getattr(p, "ds_numel", p.numel()) * p.element_size() for p in model.parameters())  # ds_: cut by ZeRO-3
+    weights = sum(
+        getattr(p, "ds_numel", p.numel()) * p.element_size() for p in model.parameters()
+    )  # ds_: cut by ZeRO-3
     return 2 * 3 * weights + weights
 
 
@@ -189,6 +193,7 @@ def build_trainer(recipe: Recipe, model: Any, tokenizer: Any, pairs: list, run_d
         beta=recipe.beta,
         objective=recipe.objective,
         micro_batch_tokens=recipe.micro_batch_tokens,
+        attention=recipe.attention,
         callbacks=[stop := StopOnSignal(), StepBar()],
     )
     trainer.remove_callback(PrinterCallback)

@@ -18,8 +18,10 @@ from transformers import Trainer
 
 from command import WorkError
 from training import loss
+from training.attention import use_path
 from training.checkpoints import publish, writing_folder
 from training.encoding import EncodedPair
+from training.memory import ActivationBudget
 from training.packing import collate, pack_step
 from training.projection import check_projectable, token_log_probs
 from training.scale import exchange, keep_fp32_where_it_counts, shard_on_cpu_too
@@ -31,7 +33,8 @@ class ORPOTrainer(Trainer):
     """Trains on a plan of steps.
 
     `pairs`: the encoded pairs; `plan`: for each optimizer step the indices of its pairs; `beta` and `objective`
-    ("completion" or "sequence") as in training/loss.py; `micro_batch_tokens` bounds a micro-batch, padding included.
+    ("completion" or "sequence") as in training/loss.py; `micro_batch_tokens` bounds a micro-batch and its activations;
+    `attention`: a path of training/attention.py.
     """
 
     def __init__(
@@ -42,16 +45,22 @@ class ORPOTrainer(Trainer):
         beta: float,
         objective: str,
         micro_batch_tokens: int,
+        attention: str = "branches",
         **kwargs: Any,
     ) -> None:
         shard_on_cpu_too()
         super().__init__(*args, train_dataset=plan, data_collator=self._collate_step, **kwargs)
         check_projectable(self.model)
+        use_path(self.model, attention, max(pair.longest_branch for pair in pairs))
         keep_fp32_where_it_counts(self.accelerator)
         self.pairs = pairs
         self.beta = beta
         self.objective = objective
         self.micro_batch_tokens = micro_batch_tokens
+        self.attention = attention
+        sharding = self.accelerator.state.fsdp_plugin if self.accelerator.is_fsdp2 else None
+        everything = self.args.activation_checkpointing or (sharding and sharding.activation_checkpointing)
+        self.activations = None if everything else ActivationBudget(self.model, micro_batch_tokens)
         self._step_metrics: dict[str, Any] = {}
 
     def get_train_dataloader(self) -> DataLoader:
@@ -90,7 +99,9 @@ class ORPOTrainer(Trainer):
         tensors, count = batch["tensors"], batch["pairs"]
         parts = ["chosen", "rejected"] + (["prompt"] if self.objective == "sequence" else [])
         source, target = (torch.cat([tensors[f"{part}_{kind}"] for part in parts]) for kind in ("source", "target"))
-        log_probs = token_log_probs(model, tensors, source, target)
+        if self.activations:
+            self.activations.apply(tensors["input_ids"].shape[1])
+        log_probs = token_log_probs(model, tensors, source, target, self.attention)
         if not batch["counts"]:
             return nothing(log_probs)
         by_part = dict(zip(parts, log_probs.split([len(tensors[f"{part}_source"]) for part in parts]), strict=True))
@@ -110,15 +121,10 @@ class ORPOTrainer(Trainer):
         pairs = [self.pairs[index] for index in items[0]]
         layout = pack_step([pair.length for pair in pairs], self.micro_batch_tokens)
         own = share(layout, self.accelerator.process_index, self.accelerator.num_processes)
-        pad = self.processing_class.pad_token_id
         return {
             "micro_batches": [
-                {
-                    "tensors": collate([[pairs[i] for i in row] for row in rows], pad),
-                    "pairs": sum(len(row) for row in rows),
-                    "counts": counts,
-                }
-                for rows, counts in own
+                {"tensors": collate([pairs[i] for i in batch]), "pairs": len(batch), "counts": counts}
+                for batch, counts in own
             ],
             "pairs": len(pairs),
             "tokens": sum(pair.length for pair in pairs),

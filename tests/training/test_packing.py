@@ -1,10 +1,8 @@
-"""Plans, rows and masks: exact counts, nothing lost, nobody looks where they must not."""
+"""Plans, micro-batches and their tensors: exact counts, nothing lost."""
 
-import torch
-
-from training.attention import branch_mask, decode_hidden
+from training.attention import Span
 from training.encoding import EncodedPair
-from training.packing import collate, count_steps, pack_rows, pack_step, plan_steps
+from training.packing import collate, count_steps, pack_step, plan_steps
 
 
 def test_plan_has_exact_steps_and_sees_every_pair():
@@ -25,24 +23,23 @@ def test_a_step_larger_than_the_data():
     assert len(plan[0]) == 8
 
 
-def test_rows_hold_everything_once_within_capacity():
+def test_micro_batches_hold_everything_once_within_the_budget():
     lengths = [5, 90, 33, 33, 12, 60, 7, 100]
-    rows = pack_rows(lengths, 100)
-    assert sorted(i for row in rows for i in row) == list(range(len(lengths)))
-    assert all(sum(lengths[i] for i in row) <= 100 for row in rows)
-    assert len(rows) == 4  # 100 | 90+7 | 60+33 or 60+… | …: 340 tokens cannot need fewer than 4
+    batches = pack_step(lengths, 100)
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    sizes = [sum(lengths[i] for i in batch) for batch in batches]
+    assert max(sizes) <= 100
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(batches) == 4  # 100 | 90+7 | 60+33+5 | 33+12: 340 tokens cannot need fewer than 4
 
 
-def test_micro_batches_respect_the_budget():
-    lengths = [50, 40, 30, 20, 10, 45, 35]
-    for batch in pack_step(lengths, 120):
-        width = max(sum(lengths[i] for i in row) for row in batch)
-        assert len(batch) == 1 or len(batch) * width <= 120
+def test_an_item_longer_than_the_budget_is_alone():
+    assert pack_step([50, 10, 200, 10], 60) == [[2], [0, 1], [3]]
 
 
 def test_collate_points_each_token_at_its_predictor():
     """[prompt 1 2 3][chosen 4 5][rejected 6]: 4 and 6 are both predicted from position 2, where 3 stands."""
-    batch = collate([[EncodedPair([1, 2, 3], [4, 5], [6])]], pad_token_id=0)
+    batch = collate([EncodedPair([1, 2, 3], [4, 5], [6])])
     assert batch["input_ids"].tolist() == [[1, 2, 3, 4, 5, 6]]
     assert batch["position_ids"].tolist() == [[0, 1, 2, 3, 4, 3]]
     assert (batch["chosen_source"].tolist(), batch["chosen_target"].tolist()) == ([2, 3], [4, 5])
@@ -50,22 +47,11 @@ def test_collate_points_each_token_at_its_predictor():
     assert (batch["prompt_source"].tolist(), batch["prompt_target"].tolist()) == ([0, 1], [2, 3])
 
 
-def test_mask_by_hand():
-    """Pair A = prompt, chosen, rejected; pair B = prompt; padding. Rows are queries."""
-    pair = torch.tensor([[0, 0, 0, 1, -1]])
-    branch = torch.tensor([[1, 2, 3, 1, 0]])
-    expected = [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]]
-    assert branch_mask(pair, branch)[0, 0].int().tolist() == expected
-
-
-def test_no_token_sees_another_pair_or_the_other_branch(tiny_model):
-    """Probe: change one response or one pair, and see which hidden states move."""
-    a, b = EncodedPair([5, 6, 7], [8, 9], [10, 11, 12]), EncodedPair([13, 14], [15], [16, 17])
-    changed_chosen = EncodedPair([5, 6, 7], [50, 51], [10, 11, 12])
-
-    def states(first):
-        return decode_hidden(tiny_model.eval(), collate([[first, b]], pad_token_id=2))[0]
-
-    before, after = states(a), states(changed_chosen)
-    moved = (before - after).abs().amax(-1) > 1e-6
-    assert moved.tolist() == [False] * 3 + [True] * 2 + [False] * 3 + [False] * 5
+def test_collate_lays_pairs_behind_one_another():
+    batch = collate([EncodedPair([1], [2], [3, 4]), EncodedPair([5, 6], [7], [8])])
+    assert batch["input_ids"].tolist() == [[1, 2, 3, 4, 5, 6, 7, 8]]
+    assert batch["position_ids"].tolist() == [[0, 1, 1, 2, 0, 1, 2, 2]]
+    assert batch["spans"] == [Span(0, 1, 1, 2), Span(4, 2, 1, 1)]
+    assert (batch["chosen_source"].tolist(), batch["chosen_pair"].tolist()) == ([0, 5], [0, 1])
+    assert (batch["rejected_source"].tolist(), batch["rejected_pair"].tolist()) == ([0, 2, 5], [0, 0, 1])
+    assert (batch["prompt_source"].tolist(), batch["prompt_target"].tolist()) == ([4], [6])

@@ -43,6 +43,12 @@ def our_loss(trainer, order):
     return value.item(), gradients(model)
 
 
+def as_it_is(model):
+    """The model with transformers' own attention and without gradients, for a peer."""
+    model.set_attn_implementation("sdpa")
+    model.zero_grad()
+
+
 def padded_logits(model, sequences):
     width = max(map(len, sequences))
     ids = torch.tensor([s + [2] * (width - len(s)) for s in sequences])
@@ -72,7 +78,7 @@ def llama_factory_loss(model, pairs):
 def test_completion_equals_llama_factory(tiny_model, tiny_tokenizer, tmp_path):
     trainer = make_trainer(tiny_model, tiny_tokenizer, tmp_path)
     value, ours = our_loss(trainer, [0, 1, 2, 3])
-    tiny_model.zero_grad()
+    as_it_is(tiny_model)
     theirs = llama_factory_loss(tiny_model, PAIRS)
     theirs.backward()
     assert value == pytest.approx(theirs.item(), rel=1e-5)
@@ -89,7 +95,7 @@ def test_sequence_equals_trl(tiny_model, tiny_tokenizer, tmp_path):
     )  # resets accelerate's state
     trainer = make_trainer(tiny_model, tiny_tokenizer, tmp_path, objective="sequence")
     value, ours = our_loss(trainer, [0, 1, 2, 3])
-    tiny_model.zero_grad()
+    as_it_is(tiny_model)
     peer = Peer.__new__(Peer)
     peer.__dict__.update(model=tiny_model, beta=BETA, is_encoder_decoder=False, padding_value=2, aux_loss_enabled=False)
     peer.accelerator = trainer.accelerator

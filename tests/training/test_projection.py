@@ -13,7 +13,7 @@ from training.trainer import nothing, share
 
 @pytest.fixture
 def batch():
-    return collate([[PAIRS[0], PAIRS[1]], [PAIRS[3]]], pad_token_id=2)
+    return collate([PAIRS[0], PAIRS[1], PAIRS[3]])
 
 
 def untied(model, bias=True):
@@ -28,12 +28,12 @@ def from_logits(model, batch):
     """The plain way: all logits, log-softmax, one value a target."""
     from training.attention import run_packed
 
-    logits = run_packed(model, batch).logits.flatten(0, 1)
+    logits = run_packed(model, batch, "masked").logits[0]
     return logits.log_softmax(-1)[batch["chosen_source"], batch["chosen_target"]]
 
 
 def projected(model, batch):
-    return token_log_probs(model, batch, batch["chosen_source"], batch["chosen_target"])
+    return token_log_probs(model, batch, batch["chosen_source"], batch["chosen_target"], "masked")
 
 
 def assert_equals_logits(model, batch):
