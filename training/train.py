@@ -21,7 +21,15 @@ from run_folder import file_sha256, read_json, require_space, whole_file, whole_
 from training.checkpoints import whole_checkpoints
 from training.preferences import Preferences, load_preferences
 from training.recipe import Recipe, load_recipe
-from training.scale import check_checkpoint, check_launch, check_processes, parameter_count, whole_state_dict
+from training.scale import (
+    awaits_weights,
+    check_checkpoint,
+    check_launch,
+    check_processes,
+    hollow_model,
+    parameter_count,
+    whole_state_dict,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -98,12 +106,15 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     arguments = training_arguments(recipe, 1, run_dir)  # a wrong one is told before anything is loaded
     check_processes(arguments.world_size)
     print(f"loading {source.name} …", file=sys.stderr)
-    from inference.loading import load_model, load_tokenizer
+    from inference.loading import fetch, load_model, load_tokenizer
     from training.record import steps_of, training_record
 
     tokenizer = load_tokenizer(source)
     encoded, kept = encode(data, tokenizer, recipe.max_length, run_dir)
-    model = load_model(source, dtype="float32", device="cpu")  # the trainer moves it to its process's device
+    if awaits_weights(source.kind):
+        model = hollow_model(fetch(source))
+    else:
+        model = load_model(source, dtype="float32", device="cpu")  # the trainer moves it to its process's device
     require_space(run_dir, disk_needed(model), "training")
     with whole_file(run_dir / "recipe.yaml") as stream:
         stream.write(recipe.to_yaml())
@@ -165,7 +176,9 @@ def weights_on_disk(source: Source) -> int:
 
 def disk_needed(model: Any) -> int:
     """Bytes of two checkpoints (weights and two Adam moments each) and the model, at the moment of most."""
-    weights = sum(getattr(p, "ds_numel", p.numel()) * p.element_size() for p in model.parameters())  # ds_: cut by ZeRO-3
+    weights = sum(
+        getattr(p, "ds_numel", p.numel()) * p.element_size() for p in model.parameters()
+    )  # ds_: cut by ZeRO-3
     return 2 * 3 * weights + weights
 
 
