@@ -28,6 +28,7 @@ from training.scale import (
     check_processes,
     hollow_model,
     parameter_count,
+    part,
     whole_state_dict,
 )
 
@@ -123,12 +124,14 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     where = f", continuing from {checkpoint.name}" if checkpoint else ""
     print(f"training {trainer.args.max_steps} steps of {recipe.global_batch_size} pairs{where}", file=sys.stderr)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if trainer.state.global_step < trainer.state.max_steps:
-        step = trainer.state.global_step
+    step = trainer.state.global_step
+    stopped = step < trainer.state.max_steps
+    weights = None if stopped else whole_state_dict(trainer)
+    part(trainer.accelerator)
+    if stopped:
         raise KeyboardInterrupt(
             f"Step {step} is kept as a checkpoint; --resume (which ./reproduce.sh adds) continues from it."
         )
-    weights = whole_state_dict(trainer)
     if not trainer.is_world_process_zero():
         return
     save_model(trainer, weights, tokenizer, run_dir)
