@@ -2,7 +2,7 @@
 
 import torch
 
-from training.attention import branch_mask, decode_hidden
+from training.attention import branch_mask, run_packed
 from training.encoding import EncodedPair
 from training.packing import collate, count_steps, pack_rows, pack_step, plan_steps
 
@@ -59,12 +59,12 @@ def test_mask_by_hand():
 
 
 def test_no_token_sees_another_pair_or_the_other_branch(tiny_model):
-    """Probe: change one response or one pair, and see which hidden states move."""
+    """Probe: change one response or one pair, and see which logits move."""
     a, b = EncodedPair([5, 6, 7], [8, 9], [10, 11, 12]), EncodedPair([13, 14], [15], [16, 17])
     changed_chosen = EncodedPair([5, 6, 7], [50, 51], [10, 11, 12])
 
     def states(first):
-        return decode_hidden(tiny_model.eval(), collate([[first, b]], pad_token_id=2))[0]
+        return run_packed(tiny_model.eval(), collate([[first, b]], pad_token_id=2)).logits[0]
 
     before, after = states(a), states(changed_chosen)
     moved = (before - after).abs().amax(-1) > 1e-6
