@@ -87,6 +87,32 @@ def shard_on_cpu_too() -> None:
             PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
 
 
+def awaits_weights(kind: str) -> bool:
+    """Whether this process gets its part of the weights from the first one, so that it need not read the model.
+
+    `kind` as inference.loading says. transformers 5.23 reads all weights in every process, whatever
+    cpu_ram_efficient_loading says: 32 GB of the machine's memory for each process of an 8B model.
+    """
+    efficient = os.environ.get("FSDP_CPU_RAM_EFFICIENT_LOADING", "false").lower() == "true"
+    return _launched_with("FSDP") and efficient and os.environ.get("RANK", "0") != "0" and kind in ("folder", "hub")
+
+
+def hollow_model(folder: Path) -> Any:
+    """The model of `folder` with fp32 parameters whose memory is never touched; what is computed (RoPE) is real."""
+    import torch
+    from accelerate import init_empty_weights
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with init_empty_weights(include_buffers=False):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32)
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    model.to_empty(device="cpu")  # parameters need addresses: accelerate tells them apart by these
+    for name, buffer in model.named_buffers():
+        buffer.copy_(buffers[name])
+    model.tie_weights()
+    return model
+
+
 def keep_fp32_where_it_counts(accelerator: Any) -> None:
     """In bf16, sharded: weights are gathered and multiplied in bf16; gradients are exchanged and added up in fp32.
 
@@ -133,6 +159,15 @@ def whole_state_dict(trainer: Any) -> dict[str, Any] | None:
     once = {name for name, _ in model.named_parameters()}
     again = {name for name, _ in model.named_parameters(remove_duplicate=False)} - once
     return {name: tensor for name, tensor in accelerator.get_state_dict(model).items() if name not in again}
+
+
+def part(accelerator: Any) -> None:
+    """The end of what the processes do together: all arrive, then close their connections.
+
+    A process that ends with connections open is sometimes aborted by gloo's threads (seen in one of nine DDP launches).
+    """
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
 
 
 def any_process(flag: bool, device: Any) -> bool:

@@ -22,7 +22,16 @@ from training.checkpoints import whole_checkpoints
 from training.memory import keep_heap
 from training.preferences import Preferences, load_preferences
 from training.recipe import Recipe, load_recipe
-from training.scale import check_checkpoint, check_launch, check_processes, parameter_count, whole_state_dict
+from training.scale import (
+    awaits_weights,
+    check_checkpoint,
+    check_launch,
+    check_processes,
+    hollow_model,
+    parameter_count,
+    part,
+    whole_state_dict,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -100,12 +109,15 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     check_processes(arguments.world_size)
     keep_heap()
     print(f"loading {source.name} …", file=sys.stderr)
-    from inference.loading import load_model, load_tokenizer
+    from inference.loading import fetch, load_model, load_tokenizer
     from training.record import steps_of, training_record
 
     tokenizer = load_tokenizer(source)
     encoded, kept = encode(data, tokenizer, recipe.max_length, run_dir)
-    model = load_model(source, dtype="float32", device="cpu")  # the trainer moves it to its process's device
+    if awaits_weights(source.kind):
+        model = hollow_model(fetch(source))
+    else:
+        model = load_model(source, dtype="float32", device="cpu")  # the trainer moves it to its process's device
     require_space(run_dir, disk_needed(model), "training")
     with whole_file(run_dir / "recipe.yaml") as stream:
         stream.write(recipe.to_yaml())
@@ -114,12 +126,14 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     where = f", continuing from {checkpoint.name}" if checkpoint else ""
     print(f"training {trainer.args.max_steps} steps of {recipe.global_batch_size} pairs{where}", file=sys.stderr)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if trainer.state.global_step < trainer.state.max_steps:
-        step = trainer.state.global_step
+    step = trainer.state.global_step
+    stopped = step < trainer.state.max_steps
+    weights = None if stopped else whole_state_dict(trainer)
+    part(trainer.accelerator)
+    if stopped:
         raise KeyboardInterrupt(
             f"Step {step} is kept as a checkpoint; --resume (which ./reproduce.sh adds) continues from it."
         )
-    weights = whole_state_dict(trainer)
     if not trainer.is_world_process_zero():
         return
     save_model(trainer, weights, tokenizer, run_dir)

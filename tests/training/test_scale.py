@@ -64,6 +64,7 @@ def run(*arguments):
     command, environment, out = launch(*arguments)
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr[-4000:]
+    (out / "log").write_text(done.stderr)
     return out
 
 
@@ -122,6 +123,7 @@ def test_fsdp2_equals_one_process_and_resumes(place, one):
     whole = run(place, "fsdp2", "fsdp2")
     assert_same_run(one, whole)
     assert (whole / "checkpoints" / f"checkpoint-{STEPS}" / "pytorch_model_fsdp_0").is_dir()  # sharded, not DDP
+    assert (whole / "log").read_text().count("loaded tiny") == 1  # the second process has read no weights
     stopped_and_resumed(place, "fsdp2", whole)
 
 
@@ -224,6 +226,19 @@ def test_a_signal_that_comes_twice_at_once_is_one_wish(monkeypatch):
     clock[0] += 1
     with pytest.raises(KeyboardInterrupt):
         stop._ask(signal.SIGINT, None)
+
+
+def test_a_hollow_model_is_the_real_one_without_its_weights(place):
+    """Ties, names, shapes and RoPE's frequencies as loaded; parameters at addresses of their own."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    hollow, real = scale.hollow_model(place / "tiny"), AutoModelForCausalLM.from_pretrained(place / "tiny")
+    assert {n: p.shape for n, p in hollow.named_parameters()} == {n: p.shape for n, p in real.named_parameters()}
+    assert hollow.lm_head.weight is hollow.model.embed_tokens.weight
+    assert len({p.data_ptr() for p in hollow.parameters()}) == len(list(real.parameters()))
+    for name, buffer in real.named_buffers():
+        assert torch.equal(hollow.get_buffer(name), buffer), name
 
 
 def test_parameters_of_a_zero3_model_are_counted_whole():
