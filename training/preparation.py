@@ -63,7 +63,7 @@ def suggestion_lines(encoding: Encoding, tokenizer: Any, max_length: int) -> lis
     return [
         f"{longer:,} of {len(encoding.whole_lengths):,} pairs are longer than max_length {max_length:,}: {all_of_them:,} "
         "would cut nothing"
-        + (f", {most:,} keeps 99 % of the pairs whole" if most > max_length else "")
+        + (f", {most:,} keeps 99 % of the pairs whole" if max_length < most < all_of_them else "")
         + (f"; the model itself reads {limit:,} at most" if limit < all_of_them else "")
         + "."
     ]

@@ -3,6 +3,7 @@
 import copy
 import os
 import random
+from pathlib import Path
 
 import pytest
 
@@ -185,7 +186,7 @@ def test_the_place_is_the_hubs(monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.delenv("HF_DATASETS_CACHE")
-    assert str(cache_folder()) == os.path.join(constants.HF_HOME, "datasets", "orpo-token-ids")
+    assert cache_folder() == Path(constants.HF_HOME) / "datasets" / "orpo-token-ids"
 
 
 def test_a_tokenizer_without_a_fingerprint_is_encoded_each_time(tiny_tokenizer, folder, monkeypatch):
