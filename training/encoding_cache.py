@@ -1,7 +1,7 @@
 """Token ids of a data set, kept by fingerprint: a second run on the same pairs, tokenizer and length encodes nothing.
 
 The files lie where the Hub's tools keep prepared data: $HF_DATASETS_CACHE, else $HF_HOME/datasets, in
-orpo-token-ids/KEY.safetensors. They can be removed at any time; a torn or foreign one is ignored and written anew. The
+orpo-token-ids/FINGERPRINT.safetensors. They can be removed at any time; a torn or foreign one is ignored and written anew. The
 last KEPT that were used stay.
 """
 
@@ -35,7 +35,7 @@ def cached_encoding(data: Preferences, tokenizer: Any, max_length: int) -> tuple
     key = encoding_key(data.sha256, tokenizer, max_length)
     if key is None:
         return encode_pairs(data.pairs, tokenizer, max_length), "not kept: this kind of tokenizer has no fingerprint"
-    path = cache_folder() / f"{key}.safetensors"
+    path = cache_folder() / f"{key[:16]}.safetensors"  # the whole key is in the file
     if (encoding := read_encoding(path, key)) is not None:
         with suppress(OSError):
             path.touch()

@@ -26,7 +26,7 @@ def prepare_pairs(data: Preferences, tokenizer: Any, max_length: int) -> Encodin
         print(line, file=sys.stderr)
     if not encoding.pairs:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in encoding.dropped.items())
-        fix = "Raise max_length." if UNFIT in encoding.dropped else "Mend the rows."
+        fix = "Raise max_length." if max(encoding.whole_lengths) > max_length else "Mend the rows."
         raise UserError(f"none of {len(data.pairs)} pairs fits into max_length {max_length} ({reasons}). {fix}")
     return encoding
 

@@ -173,8 +173,10 @@ def test_the_least_lately_used_go_first(tiny_tokenizer, folder, monkeypatch):
     for age, max_length in enumerate([100, 101, 102]):
         _, words = cached_encoding(data, tiny_tokenizer, max_length)
         os.utime(words.removeprefix("kept in "), (age, age))
-    oldest = folder / f"{encoding_key(data.sha256, tiny_tokenizer, 100)}.safetensors"
-    second = folder / f"{encoding_key(data.sha256, tiny_tokenizer, 101)}.safetensors"
+    oldest, second = (
+        folder / f"{encoding_key(data.sha256, tiny_tokenizer, max_length)[:16]}.safetensors"
+        for max_length in (100, 101)
+    )
     cached_encoding(data, tiny_tokenizer, 100)  # used again: now the newest
     (folder / "notes.txt").touch()
     cached_encoding(data, tiny_tokenizer, 103)

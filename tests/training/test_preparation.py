@@ -61,7 +61,7 @@ def test_what_is_left_out_is_named_and_a_better_length_told(tiny_tokenizer, caps
 
 def test_both_lengths_are_told_where_they_differ(tiny_tokenizer, capsys):
     """119 tokens by hand: 1 + 5 of the user's header, 90, 2, 11 of the assistant's, 9 bytes of 好的。 and the terminator."""
-    prepare_pairs(data_of("x" * 90, *["x" * 80] * 150), tiny_tokenizer, 100)
+    prepare_pairs(data_of("x" * 90, *["x" * 80] * 150), tiny_tokenizer, 105)
     assert "119 would cut nothing, 109 keeps 99 % of the pairs whole." in capsys.readouterr().err
 
 
