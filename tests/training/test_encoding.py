@@ -184,9 +184,9 @@ def test_one_bos_only(tiny_tokenizer):
 
 def test_padding_and_truncation_of_an_earlier_call_do_not_linger(tiny_tokenizer):
     tokenizer = copy.deepcopy(tiny_tokenizer)
-    expected = encode(pair("a" * 50), tokenizer, 512)
+    expected = prompt_ids(turns("a" * 50), tokenizer)
     tokenizer(["a", "b" * 90], padding="max_length", truncation=True, max_length=20)
-    assert encode(pair("a" * 50), tokenizer, 512) == expected
+    assert prompt_ids(turns("a" * 50), tokenizer) == expected
 
 
 def test_oldest_turns_go_first_header_stays(tiny_tokenizer):
