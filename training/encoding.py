@@ -185,8 +185,7 @@ def control_tokens(tokenizer: Any) -> list[str]:
 
 def control_pattern(tokenizer: Any) -> re.Pattern:
     """One pattern that finds any control token in a text, in one pass however many there are (Llama-3: 256)."""
-    tokens = sorted(control_tokens(tokenizer), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, tokens)) or r"(?!)")  # (?!) matches nowhere
+    return re.compile("|".join(map(re.escape, control_tokens(tokenizer))) or r"(?!)")  # (?!) matches nowhere
 
 
 def refuse_control_tokens(pairs: list[Pair], tokenizer: Any) -> None:

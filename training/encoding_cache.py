@@ -6,11 +6,13 @@ last KEPT that were used stay.
 """
 
 import datetime
+import fcntl
 import hashlib
 import json
 import os
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -36,17 +38,36 @@ def cached_encoding(data: Preferences, tokenizer: Any, max_length: int) -> tuple
     if key is None:
         return encode_pairs(data.pairs, tokenizer, max_length), "not kept: this kind of tokenizer has no fingerprint"
     path = cache_folder() / f"{key[:16]}.safetensors"  # the whole key is in the file
-    if (encoding := read_encoding(path, key)) is not None:
-        with suppress(OSError):
-            path.touch()
-        return encoding, f"from {path}"
-    encoding = encode_pairs(data.pairs, tokenizer, max_length)
-    try:
-        write_encoding(path, key, encoding)
-        remove_oldest(path.parent)
-    except OSError as error:
-        return encoding, f"not kept: {error}"
+    with one_at_a_time(path):
+        if (encoding := read_encoding(path, key)) is not None:
+            with suppress(OSError):
+                path.touch()
+            return encoding, f"from {path}"
+        encoding = encode_pairs(data.pairs, tokenizer, max_length)
+        try:
+            write_encoding(path, key, encoding)
+            remove_oldest(path.parent)
+        except OSError as error:
+            return encoding, f"not kept: {error}"
     return encoding, f"kept in {path}"
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Of several processes that want this encoding (DDP) one encodes while the others wait, and read what it kept.
+
+    The lock dies with its holder. Where none can be had nobody waits, and each encodes for itself.
+    """
+    handle = None
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o644)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 def cache_folder() -> Path:
@@ -148,3 +169,4 @@ def remove_oldest(folder: Path) -> None:
             files[file] = file.stat().st_mtime
     for file in sorted(files, key=files.get, reverse=True)[KEPT:]:
         file.unlink(missing_ok=True)
+        file.with_suffix(".lock").unlink(missing_ok=True)

@@ -49,7 +49,7 @@ def test_a_hit_is_equal_and_encodes_nothing(tiny_tokenizer, folder, no_encoding)
     first, words = cached_encoding(data, tiny_tokenizer, 120)
     assert first == encode_pairs(data.pairs, tiny_tokenizer, 120)
     assert first.left_out and first.cut["responses"] and 0 < len(first.pairs) < 30  # all of the account has content
-    (file,) = folder.iterdir()
+    (file,) = folder.glob("*.safetensors")
     assert words == f"kept in {file}"
     no_encoding()
     second, words = cached_encoding(data, tiny_tokenizer, 120)
@@ -77,7 +77,7 @@ def test_ids_above_16_bits_survive(tiny_tokenizer, folder):
     first, _ = cached_encoding(data, tokenizer, 100)
     assert max(first.pairs[0].prompt) > 2**16
     assert cached_encoding(data, tokenizer, 100)[0] == first
-    assert len(list(folder.iterdir())) == 1
+    assert len(list(folder.glob("*.safetensors"))) == 1
 
 
 def test_every_part_of_the_key_changes_it(tiny_tokenizer, monkeypatch):
@@ -128,11 +128,11 @@ def test_damage_is_ignored_and_written_anew(tiny_tokenizer, folder, no_encoding,
 
     data = make_data()
     first, _ = cached_encoding(data, tiny_tokenizer, 120)
-    (file,) = folder.iterdir()
+    (file,) = folder.glob("*.safetensors")
     whole = file.read_bytes()
     if damage == "renamed":  # another encoding under this name
         cached_encoding(data, tiny_tokenizer, 90)
-        (other,) = set(folder.iterdir()) - {file}
+        (other,) = set(folder.glob("*.safetensors")) - {file}
         other.rename(file)
     elif damage == "foreign":
         save_file({"tokens": encoding_cache.np.zeros(3)}, file)
@@ -164,7 +164,7 @@ def test_a_cache_that_cannot_be_written_fails_nothing(tiny_tokenizer, folder, mo
     encoding, words = cached_encoding(data, tiny_tokenizer, 120)
     assert encoding == encode_pairs(data.pairs, tiny_tokenizer, 120)
     assert words.startswith("not kept: ") and "\n" not in words
-    assert trouble != "full" or list(folder.iterdir()) == []
+    assert trouble != "full" or [file.suffix for file in folder.iterdir()] == [".lock"]
 
 
 def test_the_least_lately_used_go_first(tiny_tokenizer, folder, monkeypatch):
@@ -181,7 +181,28 @@ def test_the_least_lately_used_go_first(tiny_tokenizer, folder, monkeypatch):
     (folder / "notes.txt").touch()
     cached_encoding(data, tiny_tokenizer, 103)
     assert oldest.exists() and not second.exists() and (folder / "notes.txt").exists()
-    assert len(list(folder.iterdir())) == 4
+    assert sorted(file.suffix for file in folder.iterdir()) == [".lock"] * 3 + [".safetensors"] * 3 + [".txt"]
+
+
+def test_of_several_that_want_the_same_one_encodes(tiny_tokenizer, monkeypatch):
+    """As under DDP. Locks of separately opened files hold between threads as they do between processes."""
+    import time
+    from concurrent.futures import ThreadPoolExecutor
+
+    calls = []
+
+    def slow(*words):
+        calls.append(words)
+        time.sleep(0.2)
+        return encode_pairs(*words)
+
+    monkeypatch.setattr(encoding_cache, "encode_pairs", slow)
+    data = make_data()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: cached_encoding(data, copy.deepcopy(tiny_tokenizer), 120), range(4)))
+    assert len(calls) == 1
+    assert all(encoding == found[0][0] for encoding, _ in found)
+    assert sorted(words.partition(" ")[0] for _, words in found) == ["from", "from", "from", "kept"]
 
 
 def test_the_place_is_the_hubs(monkeypatch):
