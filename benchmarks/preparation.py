@@ -45,12 +45,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / "preparation.json")
     options = parser.parse_args(argv)
     data = as_many(load_preferences([{"path": str(path)} for path in options.data]), options.rows)
-    tokenizer = load_tokenizer(resolve(options.model))
+    source = resolve(options.model)
+    tokenizer = load_tokenizer(source)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HF_DATASETS_CACHE"] = folder
         found = measure(data, tokenizer, options.max_length, options.repeats, Path(folder))
     record = {
-        "model": options.model,
+        "model": source.name,
         "data": [{"file": path.name, "sha256": file_sha256(path)} for path in options.data],
         "rows": len(data.pairs),
         "max_length": options.max_length,
