@@ -23,6 +23,12 @@ CHATML = (
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory) -> None:
+    """Token ids that tests keep go to a folder of the session's, also those of the commands that they start."""
+    os.environ["HF_DATASETS_CACHE"] = str(tmp_path_factory.mktemp("datasets"))
+
+
 @pytest.fixture(scope="session")
 def tiny_tokenizer():
     """Byte-level tokenizer without merges: every byte is a token, so any text of any language encodes."""

@@ -42,10 +42,6 @@ class Span:
     def end(self) -> int:
         return self.branch + self.rejected
 
-    @property
-    def longest_branch(self) -> int:
-        return self.prompt + max(self.chosen, self.rejected)
-
 
 @dataclass(frozen=True)
 class Branches:

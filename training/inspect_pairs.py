@@ -2,7 +2,8 @@
 
     python -m training.inspect_pairs PATH_OR_RECIPE
 
-Checks every row and prints what was kept, what was dropped and why, topics, faults and lengths in characters.
+Checks every row and prints what was kept, what was dropped and why, topics, faults and lengths in characters. Of a
+recipe whose model is on this disk also the lengths in tokens, and what its max_length cuts.
 """
 
 import argparse
@@ -10,8 +11,9 @@ import statistics
 from pathlib import Path
 
 from command import run_command
+from inference.loading import Source, resolve
 from training.preferences import Preferences, load_preferences
-from training.recipe import load_recipe
+from training.recipe import Recipe, load_recipe
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,11 +26,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     source = build_parser().parse_args(argv).source
-    if source.endswith((".yaml", ".yml")):
-        sources = load_recipe(Path(source), []).dataset
-    else:
-        sources = [{"path": source}]
-    print("\n".join(report_lines(load_preferences(sources))))
+    if not source.endswith((".yaml", ".yml")):
+        print("\n".join(report_lines(load_preferences([{"path": source}]))))
+        return 0
+    recipe = load_recipe(Path(source), [])
+    data = load_preferences(recipe.dataset)
+    print("\n".join(report_lines(data)), flush=True)
+    if (model := resolve(recipe.model)).path is not None:
+        print("\n".join(token_lines(data, model, recipe)))
     return 0
 
 
@@ -52,6 +57,25 @@ def report_lines(data: Preferences) -> list[str]:
         sizes = [len(getattr(pair, part)) for pair in data.pairs]
         lines.append(f"{part}: median {statistics.median(sizes):.0f} characters, longest {max(sizes):,}")
     return lines
+
+
+def token_lines(data: Preferences, model: Source, recipe: Recipe) -> list[str]:
+    """Lengths in tokens as the run would train on them; prepare_pairs itself tells what is cut and what better length there is."""
+    from inference.loading import load_tokenizer
+    from training.preparation import cut_words, prepare_pairs
+    from training.record import lengths
+    from training.system_prompt import set_system_prompt
+
+    tokenizer = load_tokenizer(model)
+    set_system_prompt(tokenizer, recipe.system_prompt)
+    encoding = prepare_pairs(data, tokenizer, recipe.max_length)
+    lines = [f"tokens of {model.name}, max_length {recipe.max_length:,}:"]
+    for part in ("prompt", "chosen", "rejected"):
+        found = lengths([len(getattr(pair, part)) for pair in encoding.pairs])
+        lines.append(f"  {part}: median {found['median']:,.0f}, longest {found['max']:,}")
+    lines.append(f"  longest pair as it was read: {max(encoding.whole_lengths):,}")
+    dropped = [f"{count:,} dropped: {reason}" for reason, count in encoding.dropped.items()]
+    return lines + [f"  {words}" for words in [*dropped, *cut_words(+encoding.cut, encoding.cut_tokens)]]
 
 
 if __name__ == "__main__":

@@ -69,12 +69,9 @@ class Recipe:
     warmup_ratio: float = 0.1
     optimizer: str = "adamw_torch"
     precision: str = "fp32"
-    attention: str = (
-        "branches"  # varlen: FlashAttention, on CUDA in bf16; masked: the slow reference (training/attention.py)
-    )
-    micro_batch_tokens: int = (
-        1024  # tokens whose activations are kept at a time: bounds memory, never changes the result
-    )
+    attention: str = "branches"  # varlen: FlashAttention, CUDA in bf16; masked: the slow reference
+    micro_batch_tokens: int = 1024  # tokens whose activations are kept: bounds memory, never changes the result
+    system_prompt: str | None = None  # for conversations without a system turn; null: the model's own template decides
     seed: int = 42
     trainer_args: dict[str, Any] = field(default_factory=dict)
 
@@ -206,7 +203,7 @@ def convert(key: str, value: Any, name: str) -> Any:
             raise bad
         return value
     if "str" in kind:
-        if not isinstance(value, str) or not value or value not in CHOICES.get(key, (value,)):
+        if not isinstance(value, str) or not value.strip() or value not in CHOICES.get(key, (value,)):
             raise bad
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value in (float("inf"),):
@@ -232,7 +229,7 @@ def need(key: str, kind: str) -> str:
     if "dict" in kind:
         return "a mapping"
     if "str" in kind:
-        return "a text"
+        return "a text" + (", or null for the model's own template" if key == "system_prompt" else "")
     sign = "0 or above" if key in ("beta", "seed") else "above 0"
     return f"a {'number' if 'float' in kind else 'whole number'} {sign}"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from training.encoding import Encoding
 from training.preferences import Pair, Preferences
+from training.preparation import suggested_max_length
 from training.recipe import Recipe
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "huggingface_hub", "gguf")
@@ -24,10 +25,11 @@ STEP_KEYS = (
 LANGUAGES = ("zh", "en")
 
 
-def data_report(data: Preferences, encoding: Encoding, read_sha256: str) -> dict[str, Any]:
+def data_report(data: Preferences, encoding: Encoding, read_sha256: str, max_length: int) -> dict[str, Any]:
     """Counts and token lengths of the pairs that are trained on, and every row that is not, by reason.
 
     `data` holds the pairs as encoded; `read_sha256` is the digest of all pairs that were read, before encoding.
+    `suggested_max_length` is null where nothing was cut.
     """
     encoded = encoding.pairs
     longer = sum(len(pair.chosen) > len(pair.rejected) for pair in encoded)
@@ -39,6 +41,9 @@ def data_report(data: Preferences, encoding: Encoding, read_sha256: str) -> dict
         "sources": data.sources,
         "dropped": dict(data.dropped),
         "cut": dict(+encoding.cut),
+        "cut_tokens": dict(+encoding.cut_tokens),
+        "max_length": max_length,
+        "suggested_max_length": suggested_max_length(encoding.whole_lengths, max_length),
         "languages": dict(Counter(language_of(pair) for pair in data.pairs)),
         **{name: count_labels(data.pairs, key) for name, key in (("topics", "topic"), ("faults", "fault"))},
         "multi_turn": sum(sum(m["role"] == "user" for m in pair.prompt) > 1 for pair in data.pairs),

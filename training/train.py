@@ -111,8 +111,10 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     print(f"loading {source.name} …", file=sys.stderr)
     from inference.loading import fetch, load_model, load_tokenizer
     from training.record import steps_of, training_record
+    from training.system_prompt import set_system_prompt
 
     tokenizer = load_tokenizer(source)
+    set_system_prompt(tokenizer, recipe.system_prompt)
     encoded, kept = encode(data, tokenizer, recipe.max_length, run_dir)
     if awaits_weights(source.kind):
         model = hollow_model(fetch(source))
@@ -153,19 +155,15 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
 
 def encode(data: Preferences, tokenizer: Any, max_length: int, run_dir: Path) -> tuple[list, Preferences]:
     """Token ids of the pairs that fit, and these pairs; writes data_report.json and says what was kept, dropped, cut."""
-    from training.encoding import encode_pairs
+    from training.preparation import cut_words, prepare_pairs
     from training.record import data_report
 
-    encoding = encode_pairs(data.pairs, tokenizer, max_length)
-    for note in encoding.notes[:5]:
-        print(note, file=sys.stderr)
-    if not encoding.pairs:
-        raise UserError(f"none of {len(data.pairs)} pairs fits into max_length {max_length}. Raise max_length.")
+    encoding = prepare_pairs(data, tokenizer, max_length)
     kept = data.only(encoding.kept, encoding.dropped)
-    report = data_report(kept, encoding, data.sha256)
+    report = data_report(kept, encoding, data.sha256, max_length)
     write_json(run_dir / "data_report.json", report)
     reasons = [f"{count} {reason}" for reason, count in report["dropped"].items()]
-    reasons += [f"{count} {what} cut to max_length" for what, count in report["cut"].items()]
+    reasons += cut_words(report["cut"], report["cut_tokens"])
     account = f"kept {report['kept']:,} of {report['rows']:,} pairs" + (f": {', '.join(reasons)}" if reasons else "")
     print(account, file=sys.stderr)
     return encoding.pairs, kept

@@ -51,7 +51,7 @@ class ORPOTrainer(Trainer):
         shard_on_cpu_too()
         super().__init__(*args, train_dataset=plan, data_collator=self._collate_step, **kwargs)
         check_projectable(self.model)
-        use_path(self.model, attention, max(pair.longest_branch for pair in pairs))
+        use_path(self.model, attention, max(pair.longer_branch for pair in pairs))
         keep_fp32_where_it_counts(self.accelerator)
         self.pairs = pairs
         self.beta = beta

@@ -311,6 +311,16 @@ def test_a_base_from_pypi_is_named_as_packaged_there(run_dir):
     assert "Instruct`, revision `abc` |" in en and "Instruct`，版本 `abc` |" in zh
 
 
+def test_the_template_is_the_bases_own_but_for_a_system_prompt(run_dir):
+    plain = read_run(run_dir)
+    recipe = {**plain.training["recipe"], "system_prompt": "You are `a` helpful|assistant."}
+    asked = cards_of(run_dir, training={**plain.training, "recipe": recipe})
+    own = cards_of(run_dir, training=plain.training)
+    for file, word in (("README.md", "base model's own, unchanged"), ("README_zh.md", "未作改动")):
+        assert word in own[file] and word not in asked[file]
+        assert "``You are `a` helpful|assistant.``" in asked[file]
+
+
 def test_without_a_repository_the_snippet_has_a_placeholder(fresh):
     build.main([str(fresh)])
     for card in ("README.md", "README_zh.md"):

@@ -77,6 +77,8 @@ def test_unknown_flag_names_the_nearest(tmp_path):
         ({"trainer_args": {"save_steps": -2}}, "save_steps is -2"),
         ({"outptu": 1}, "did you mean output"),
         ({"seed": True}, "seed is True"),
+        ({"system_prompt": " "}, "system_prompt is ' '; needed: a text, or null for the model's own template"),
+        ({"system_prompt": 3}, "system_prompt is 3"),
         ({"warmup_ratio": 1.5}, "warmup_ratio is 1.5"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
     ],
@@ -111,7 +113,7 @@ def test_missing_recipe_lists_the_shipped(tmp_path):
 
 
 def test_the_digest_sees_every_key(tmp_path):
-    changed = {"model": "n", "dataset": "e.jsonl", "learning_rate": 2e-4, "global_batch_size": 4, "objective": "sequence", "beta": 0.7, "max_length": 9, "epochs": 2, "lr_scheduler": "linear", "warmup_ratio": 0.2, "optimizer": "sgd", "precision": "bf16", "attention": "masked", "micro_batch_tokens": 5, "seed": 1, "trainer_args": {"a": 1}}  # fmt: skip
+    changed = {"model": "n", "dataset": "e.jsonl", "learning_rate": 2e-4, "global_batch_size": 4, "objective": "sequence", "beta": 0.7, "max_length": 9, "epochs": 2, "lr_scheduler": "linear", "warmup_ratio": 0.2, "optimizer": "sgd", "precision": "bf16", "attention": "masked", "micro_batch_tokens": 5, "system_prompt": "S", "seed": 1, "trainer_args": {"a": 1}}  # fmt: skip
     base = load_recipe(write(tmp_path), []).sha256()
     digests = {load_recipe(write(tmp_path, **{key: value}), []).sha256() for key, value in changed.items()}
     assert base not in digests

@@ -210,7 +210,7 @@ def test_each_recipe_key_changes_the_run(recipe, tmp_path):
 
     plain = final()
     assert torch.allclose(plain, final("--micro_batch_tokens", "64"), atol=1e-4)  # layout, not result
-    for key, value in [("beta", "2"), ("objective", "sequence"), ("lr_scheduler", "constant"), ("warmup_ratio", "0.5"), ("seed", "1"), ("global_batch_size", "2"), ("optimizer", "sgd"), ("max_length", "35"), ("precision", "bf16"), ("trainer_args.weight_decay", "0.5")]:  # fmt: skip
+    for key, value in [("beta", "2"), ("objective", "sequence"), ("lr_scheduler", "constant"), ("warmup_ratio", "0.5"), ("seed", "1"), ("global_batch_size", "2"), ("optimizer", "sgd"), ("max_length", "35"), ("precision", "bf16"), ("system_prompt", "S"), ("trainer_args.weight_decay", "0.5")]:  # fmt: skip
         assert not torch.equal(plain, final(f"--{key}", value)), key
 
 
