@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -324,19 +325,22 @@ def _load_adapter(source: Source, path: Path, dtype: str):
     """The adapter merged into its base: an ordinary model again."""
     from peft import PeftModel
 
-    base = adapter_base(path)
-    model = PeftModel.from_pretrained(load_model(base, dtype, "cpu"), path, use_safetensors=True)
-    return model.merge_and_unload()
+    base = load_model(adapter_base(path), dtype, "cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old word
+        return PeftModel.from_pretrained(base, path, use_safetensors=True).merge_and_unload()
 
 
 def adapter_base(path: Path) -> Source:
     """The base model that an adapter folder names. UserError if it names none."""
-    base = _read_json(path / "adapter_config.json").get("base_model_name_or_path")
+    config = _read_json(path / "adapter_config.json")
+    base, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not base:
         raise UserError(
             f"MODEL {path}: adapter_config.json has no base_model_name_or_path. Add the MODEL it was trained on."
         )
-    return resolve(base)
+    source = resolve(base)
+    return resolve(f"{base}@{revision}") if source.kind == "hub" and revision and "@" not in base else source
 
 
 def _unmark_gguf(model):

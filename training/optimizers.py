@@ -9,7 +9,7 @@ Ties round away from zero. Then exactly 65,536 masters round to each bf16 value,
 there are 65,537 for an even value, which 16 bits cannot tell apart; with truncation (remainder unsigned) the forward pass
 would use weights that are up to one place too small. As in split SGD (arXiv:2005.04680), but to the nearest.
 
-Bytes a parameter: weight 2, remainder 2, gradient 4, moments 8.
+Bytes a parameter: weight 2, remainder 2, gradient 4 (2 with several processes), moments 8.
 """
 
 from typing import Any
@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch.optim.adamw import adamw
 
-EXACT = "adamw_bf16_exact"
+from training.combinations import EXACT
+
 CHUNK = 1 << 22  # elements updated at once: a few fp32 temporaries of 16 MB, whatever the size of a parameter
 
 
@@ -37,7 +38,8 @@ def split(master: torch.Tensor, weight: torch.Tensor, remainder: torch.Tensor) -
 class AdamWBF16Exact(torch.optim.Optimizer):
     """torch.optim.AdamW on the exact fp32 masters of bf16 parameters; the same update, bit for bit.
 
-    Micro-batches add up in fp32: `grad_dtype` makes autograd keep each parameter's `.grad` in fp32.
+    In one process micro-batches add up in fp32: `grad_dtype` makes autograd keep each parameter's `.grad` in fp32. DDP and
+    FSDP2 refuse gradients of another dtype than the parameter's (torch 2.13); there they add up in bf16.
     The state is int16 `remainder`, fp32 `exp_avg` and `exp_avg_sq`, and `step`; a master starts at its bf16 weight.
     ValueError for a parameter that is not bf16.
     """
@@ -54,7 +56,8 @@ class AdamWBF16Exact(torch.optim.Optimizer):
         for param in (param for group in self.param_groups for param in group["params"]):
             if param.dtype != torch.bfloat16 or not local(param).is_contiguous():
                 raise ValueError(f"{EXACT} is for bf16 weights; a parameter is {param.dtype}. Set weights: bf16.")
-            param.grad_dtype = torch.float32
+            if not torch.distributed.is_initialized():
+                param.grad_dtype = torch.float32
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
