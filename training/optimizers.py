@@ -54,8 +54,7 @@ class AdamWBF16Exact(torch.optim.Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
         for param in (param for group in self.param_groups for param in group["params"]):
-            if param.dtype != torch.bfloat16 or not local(param).is_contiguous():
-                raise ValueError(f"{EXACT} is for bf16 weights; a parameter is {param.dtype}. Set weights: bf16.")
+            check_parameter(param)
             if not torch.distributed.is_initialized():
                 param.grad_dtype = torch.float32
 
@@ -75,6 +74,7 @@ class AdamWBF16Exact(torch.optim.Optimizer):
         """torch's own AdamW on one parameter, a chunk of its master after another."""
         state = self.state[param]
         if not state:
+            check_parameter(param)  # again: accelerate's FSDP2 puts sharded parameters into a finished optimizer
             state["step"] = torch.zeros(())
             state["remainder"] = torch.zeros_like(param, dtype=torch.int16)
             state["exp_avg"] = torch.zeros_like(param, dtype=torch.float32)
@@ -117,6 +117,11 @@ class AdamWBF16Exact(torch.optim.Optimizer):
             for key, value in state_dict["state"].get(number, {}).items():
                 place = "cpu" if key == "step" else param.device
                 self.state[param][key] = value.to(place, copy=True)
+
+
+def check_parameter(param: torch.Tensor) -> None:
+    if param.dtype != torch.bfloat16 or not local(param.detach()).is_contiguous():
+        raise ValueError(f"{EXACT} is for contiguous bf16 weights; a parameter is {param.dtype}. Set weights: bf16.")
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,10 +1,13 @@
 """The exact bf16 AdamW is torch's fp32 AdamW bit for bit, also after a checkpoint; its halves lose nothing."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
 
+from tests.conftest import ROOT
 from training import optimizers
 from training.optimizers import AdamWBF16Exact, join, split
 
@@ -115,6 +118,40 @@ def test_state_survives_saving_bit_for_bit(tmp_path):
         assert torch.equal(exact.master(a), resumed.master(b))
 
 
+FSDP2 = """
+import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from training.optimizers import AdamWBF16Exact
+
+torch.distributed.init_process_group("gloo")
+torch.manual_seed(0)
+one = torch.nn.Linear(6, 8).bfloat16()
+two = torch.nn.Linear(6, 8).bfloat16()
+two.load_state_dict(one.state_dict())
+fully_shard(two, mesh=init_device_mesh("cpu", (2,)), mp_policy=MixedPrecisionPolicy(reduce_dtype=torch.float32))
+optimizers = [AdamWBF16Exact(m.parameters(), lr=1e-3) for m in (one, two)]
+for step in range(4):
+    x = torch.randn(4, 6).bfloat16()
+    for model, optimizer in zip((one, two), optimizers):
+        model(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+rank = torch.distributed.get_rank()
+for p, q in zip(one.parameters(), two.parameters()):
+    whole, shard = optimizers[0].master(p), optimizers[1].master(q)
+    assert torch.equal(whole.chunk(2)[rank], shard), (whole, shard)
+    assert type(optimizers[1].state[q]["remainder"]).__name__ == "DTensor"
+"""
+
+
+def test_shards_of_fsdp2_are_updated_as_whole_parameters_are():
+    """Two gloo processes, the same data on both: each shard's master is its part of the unsharded one, in every bit."""
+    words = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "--no-python"]
+    done = subprocess.run([*words, sys.executable, "-c", FSDP2], cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+
+
 def test_fp32_parameters_are_refused():
-    with pytest.raises(ValueError, match=r"is for bf16 weights; a parameter is torch\.float32"):
+    with pytest.raises(ValueError, match=r"bf16 weights; a parameter is torch\.float32"):
         AdamWBF16Exact([torch.nn.Parameter(torch.ones(2))])
