@@ -5,6 +5,7 @@ A UserError names the key, its value and the fix.
 
 import difflib
 import importlib.metadata
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,7 +113,27 @@ def needs_bitsandbytes(recipe: "Recipe") -> str | None:
 
 
 def check_machine(recipe: "Recipe") -> None:
-    """UserError where the recipe needs a package that this Python does not have in the pinned version or a later one."""
+    """UserError where the launch or the packages of this Python cannot do what the recipe says."""
+    check_sharding(recipe)
+    check_bitsandbytes(recipe)
+
+
+def check_sharding(recipe: "Recipe") -> None:
+    """UserError where accelerate launched this process with FSDP or DeepSpeed, which keep fp32 weights of whole models."""
+    for name in ("FSDP", "DEEPSPEED"):
+        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() in ("false", "0", ""):
+            continue
+        if recipe.lora is not None:
+            raise UserError(f"lora is not supported under {name}. Launch one process, or DDP.")
+        if recipe.weights == "bf16" or BITSANDBYTES.search(recipe.optimizer):
+            raise UserError(
+                f"{name} keeps its share of the weights in fp32 and computes in bf16, whatever the recipe says. "
+                f"Say so: --weights fp32 --optimizer adamw_torch (here {recipe.weights}, {recipe.optimizer})."
+            )
+
+
+def check_bitsandbytes(recipe: "Recipe") -> None:
+    """UserError where the recipe needs bitsandbytes and this Python has not its pinned version or a later one."""
     what = needs_bitsandbytes(recipe)
     if what is None:
         return

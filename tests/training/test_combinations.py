@@ -103,6 +103,20 @@ def test_quantization_needs_bitsandbytes_and_torchs_optimizers_do_not(monkeypatc
         assert BITSANDBYTES.search(optimizer)
 
 
+def test_sharding_keeps_fp32_weights_and_no_adapters(monkeypatch):
+    """accelerate 1.15 casts what FSDP2 shards to fp32 in mixed precision, so bf16 weights would be so in name only."""
+    cases = [{**BF16, "optimizer": "adamw_bf16_exact"}, {"optimizer": "paged_adamw_32bit"}, {"lora": {}}]
+    for launcher in ("FSDP", "DEEPSPEED"):
+        monkeypatch.setenv(f"ACCELERATE_USE_{launcher}", "true")
+        for values, message in zip(
+            cases, ["--weights fp32 --optimizer adamw_torch"] * 2 + ["lora is not"], strict=True
+        ):
+            with pytest.raises(UserError, match=message):
+                check_machine(recipe_of(**values))
+        check_machine(recipe_of())
+        monkeypatch.setenv(f"ACCELERATE_USE_{launcher}", "false")
+
+
 def test_the_machine_is_asked_before_data_and_model(tmp_path, monkeypatch):
     """With bitsandbytes missing the message comes although neither the data nor the model exists."""
     from training import train
