@@ -95,7 +95,9 @@ def load_quantized(source: Source, weights: str) -> torch.nn.Module:
 def count_parameters(model: torch.nn.Module) -> dict[str, int]:
     """`parameters` of the model, without an adapter's own, and `trainable_parameters`."""
     if not is_adapted(model):
-        counts = [(p.numel(), p.requires_grad) for p in model.parameters()]
+        counts = [
+            (getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in model.parameters()
+        ]  # ds_: cut by ZeRO-3
         return {"parameters": sum(n for n, _ in counts), "trainable_parameters": sum(n for n, t in counts if t)}
     trainable, total = model.get_nb_trainable_parameters()
     return {"parameters": total - trainable, "trainable_parameters": trainable}

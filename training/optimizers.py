@@ -56,7 +56,7 @@ class AdamWBF16Exact(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
         for param in (param for group in self.param_groups for param in group["params"]):
             check_parameter(param)
-            if not torch.distributed.is_initialized():
+            if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
                 param.grad_dtype = torch.float32
 
     @torch.no_grad()
