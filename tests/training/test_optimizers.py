@@ -59,6 +59,21 @@ def test_every_update_is_that_of_torch_adamw_in_fp32(monkeypatch, decay, chunk):
         assert (error <= (a.detach().bfloat16().float() - a).abs()).all()
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_too():
+    wide, narrow = ([torch.nn.Parameter(p.detach().cuda()) for p in side] for side in pairs_of_parameters())
+    reference = torch.optim.AdamW(wide, lr=5e-6, foreach=False)
+    exact = AdamWBF16Exact(narrow, lr=5e-6)
+    for _ in range(50):
+        for a, b in zip(wide, narrow, strict=True):
+            a.grad = torch.randn_like(a)
+            b.grad = a.grad.clone()
+        reference.step()
+        exact.step()
+    for a, b in zip(wide, narrow, strict=True):
+        assert torch.equal(a.detach(), exact.master(b))
+
+
 def test_both_halves_give_every_fp32_back():
     """Worked by hand: 1 + 2^-8 is half-way between the bf16 values 1 and 1 + 2^-7 and goes up, to remainder -32768."""
     bits = torch.cat([torch.randint(-(2**31), 2**31 - 1, (200_000,)), torch.tensor([0, 0x3F808000, 0x3F818000])]).int()
