@@ -63,10 +63,11 @@ py=.venv/bin/python
 if [ -n "$upload" ] && ! $py -c 'import sys; from huggingface_hub import get_token; sys.exit(not get_token())'; then
     fail "--upload needs a token. Run .venv/bin/hf auth login, or set HF_TOKEN."
 fi
-name=$(basename "${file%.*}")
+name=$($py -m training.recipe "$file")  # what the recipe calls it, else the file's name
 train=() evaluate=()
 if [ -n "$smoke" ]; then
-    name=$name-smoke train=(--max_steps 2) evaluate=(--limit 4 --max-new-tokens 24)
+    name=$name-smoke
+    train=(--max_steps 2 --name "$name") evaluate=(--limit 4 --max-new-tokens 24)
 fi
 run=runs/$name
 

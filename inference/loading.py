@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -321,22 +322,29 @@ def load_model(source: Source, dtype: str = "float32", device: str | None = None
 
 
 def _load_adapter(source: Source, path: Path, dtype: str):
-    """The adapter merged into its base: an ordinary model again."""
+    """The adapter merged into its base: an ordinary model again, with the adapter's way to generate if it has one."""
     from peft import PeftModel
+    from transformers import GenerationConfig
 
-    base = adapter_base(path)
-    model = PeftModel.from_pretrained(load_model(base, dtype, "cpu"), path, use_safetensors=True)
-    return model.merge_and_unload()
+    base = load_model(adapter_base(path), dtype, "cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old word
+        model = PeftModel.from_pretrained(base, path, use_safetensors=True).merge_and_unload()
+    if (path / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(path)
+    return model
 
 
 def adapter_base(path: Path) -> Source:
     """The base model that an adapter folder names. UserError if it names none."""
-    base = _read_json(path / "adapter_config.json").get("base_model_name_or_path")
+    config = _read_json(path / "adapter_config.json")
+    base, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not base:
         raise UserError(
             f"MODEL {path}: adapter_config.json has no base_model_name_or_path. Add the MODEL it was trained on."
         )
-    return resolve(base)
+    source = resolve(base)
+    return resolve(f"{base}@{revision}") if source.kind == "hub" and revision and "@" not in base else source
 
 
 def _unmark_gguf(model):

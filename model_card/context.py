@@ -117,7 +117,7 @@ def make_context(run: Run, name: str, repo_id: str | None, licence: Licence) -> 
         "quantized": training["base_model"].get("kind") in ("gguf", "pypi"),
         "licence": licence,
         "training": training,
-        "full": not any(re.match(r"(lora|peft|adapter)", key) for key in training["recipe"]),
+        "full": not any(re.match(r"(lora|peft|adapter)", key) and value for key, value in training["recipe"].items()),
         "recipe": sorted(flat(training["recipe"])),
         "versions": sorted(training["versions"].items()),
         "hardware": sorted(training["hardware"].items()),

@@ -49,6 +49,11 @@ def read_run(folder: Path) -> Run:
         raise UserError(
             f"{folder / 'model'} holds no .safetensors file. Train the run first: python -m training.train …"
         )
+    if (folder / "model" / "adapter_config.json").is_file():
+        raise UserError(
+            f"{folder / 'model'} is a LoRA adapter; a release is a whole model. "
+            f"Merge it: python -m training.merge_adapter {folder}"
+        )
     results = {s: r for s in SIDES if (r := _optional_json(folder / "eval" / s / "results.json")) is not None}
     comparison = _optional_json(folder / "eval" / "comparison.json")
     if comparison is not None:

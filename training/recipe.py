@@ -1,22 +1,26 @@
 """A recipe is the run: one YAML, every key known, every value checked before anything heavy is loaded."""
 
+import argparse
 import dataclasses
 import difflib
 import hashlib
-import importlib.util
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from command import UserError
+from command import UserError, run_command
+from training.combinations import check_combination, check_lora
 
 CHOICES = {
     "objective": ("completion", "sequence"),
     "precision": ("fp32", "bf16"),
     "attention": ("branches", "varlen", "masked"),
+    "weights": ("fp32", "bf16"),
+    "quantization": ("nf4",),
     "lr_scheduler": ("cosine", "linear", "constant", "constant_with_warmup"),
 }
 # What the recipe has words of its own for; under `trainer_args` these would be set twice.
@@ -74,6 +78,13 @@ class Recipe:
     system_prompt: str | None = None  # for conversations without a system turn; null: the model's own template decides
     seed: int = 42
     trainer_args: dict[str, Any] = field(default_factory=dict)
+    name: str | None = None  # of the model, and of its folder in runs/; null: the recipe file's
+    # Bytes a parameter with fp32 Adam moments (8): fp32 16 (weight 4, gradient 4), bf16 12 (2, 2), with
+    # adamw_bf16_exact 16 (2 and 2 of its master's lower half, gradient 4). `precision` is what is computed in.
+    weights: str = "fp32"
+    lora: dict[str, Any] | None = None  # rank, alpha, dropout, target_modules; null: every parameter is trained
+    quantization: str | None = None  # nf4: the frozen weights under a LoRA adapter in 4 bits (QLoRA)
+    merge_adapter: bool = False  # model/ becomes the whole model, and adapter/ keeps what was trained
 
     def sha256(self) -> str:
         """Hex digest of the canonical JSON of all keys."""
@@ -138,7 +149,7 @@ def as_number(text: str) -> Any:
 
 def set_key(values: dict[str, Any], key: str, value: Any) -> None:
     head, _, tail = key.partition(".")
-    if tail and head == "trainer_args":
+    if tail and head in ("trainer_args", "lora"):
         values[head] = {**(values.get(head) or {}), tail: value}
     else:
         values[key] = value
@@ -161,11 +172,12 @@ def check_recipe(values: dict[str, Any], name: str) -> Recipe:
     if (recipe.epochs is None) == (recipe.max_steps is None):
         raise UserError(f"{name}: give either epochs or max_steps, not both and not neither.")
     check_trainer_args(recipe, name)
+    check_combination(recipe, name)
     return recipe
 
 
 def check_trainer_args(recipe: Recipe, name: str) -> None:
-    """UserError where a trainer argument would be set twice or do nothing, or its optimizer cannot be had."""
+    """UserError where a trainer argument would be set twice or do nothing."""
     for key in recipe.trainer_args:
         if key in OWN_TRAINER_ARGS:
             raise UserError(f"{name}: trainer_args.{key} is set by the recipe's own {OWN_TRAINER_ARGS[key]}. Use that.")
@@ -181,9 +193,6 @@ def check_trainer_args(recipe: Recipe, name: str) -> None:
             raise UserError(
                 f"{name}: trainer_args.{key} would change nothing: pairs are packed by the step. Remove it."
             )
-    bitsandbytes = any(word in recipe.optimizer for word in ("paged", "8bit", "bnb"))
-    if bitsandbytes and importlib.util.find_spec("bitsandbytes") is None:
-        raise UserError(f"{name}: optimizer {recipe.optimizer} needs bitsandbytes: .venv/bin/pip install bitsandbytes")
 
 
 def convert(key: str, value: Any, name: str) -> Any:
@@ -194,6 +203,12 @@ def convert(key: str, value: Any, name: str) -> Any:
         return check_sources(value, bad)
     if "None" in kind and value is None:
         return None
+    if "bool" in kind:
+        if not isinstance(value, bool):
+            raise bad
+        return value
+    if key == "lora":
+        return check_lora(value, name)
     if isinstance(value, str) and ("float" in kind or "int" in kind):
         value = as_number(value)
     if "dict" in kind:
@@ -204,6 +219,8 @@ def convert(key: str, value: Any, name: str) -> Any:
         return value
     if "str" in kind:
         if not isinstance(value, str) or not value.strip() or value not in CHOICES.get(key, (value,)):
+            raise bad
+        if key == "name" and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", value, re.ASCII):
             raise bad
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value in (float("inf"),):
@@ -222,6 +239,10 @@ def convert(key: str, value: Any, name: str) -> Any:
 def need(key: str, kind: str) -> str:
     if key in CHOICES:
         return "one of " + ", ".join(CHOICES[key])
+    if key == "name":
+        return "letters, digits, . _ and -, as a folder and a repository are called"
+    if "bool" in kind:
+        return "true or false"
     if key == "dataset":
         return "a path, or a list of {path: …, name: …, revision: …}"
     if key == "warmup_ratio":
@@ -250,3 +271,16 @@ def check_sources(value: Any, bad: UserError) -> list[dict[str, Any]]:
             raise bad
         checked.append(source)
     return checked
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the name of a recipe's run, which reproduce.sh asks for: python -m training.recipe FILE"""
+    parser = argparse.ArgumentParser(prog="python -m training.recipe", description=main.__doc__, allow_abbrev=False)
+    parser.add_argument("recipe", type=Path)
+    path = parser.parse_args(argv).recipe
+    print(load_recipe(path, []).name or path.stem)
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -179,8 +179,3 @@ def any_process(flag: bool, device: Any) -> bool:
     answer = torch.tensor(float(flag), device=device)
     torch.distributed.all_reduce(answer, op=torch.distributed.ReduceOp.MAX)
     return bool(answer)
-
-
-def parameter_count(model: Any) -> int:
-    """Parameters of the whole model; a ZeRO-3 parameter is empty here and knows its own size."""
-    return sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())

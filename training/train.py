@@ -19,6 +19,7 @@ from command import UserError, run_command
 from inference.loading import Source, resolve
 from run_folder import file_sha256, read_json, require_space, whole_file, whole_folder, write_json
 from training.checkpoints import whole_checkpoints
+from training.combinations import EXACT, check_machine, state_bytes
 from training.memory import keep_heap
 from training.preferences import Preferences, load_preferences
 from training.recipe import Recipe, load_recipe
@@ -28,7 +29,6 @@ from training.scale import (
     check_launch,
     check_processes,
     hollow_model,
-    parameter_count,
     part,
     whole_state_dict,
 )
@@ -50,10 +50,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     options, overrides = build_parser().parse_known_args(argv)
     recipe = load_recipe(options.recipe, overrides)
-    run_dir = options.output or Path("runs") / options.recipe.stem
+    check_machine(recipe)
+    run_dir = options.output or Path("runs") / (recipe.name or options.recipe.stem)
     check_place(run_dir)
     source = resolve(recipe.model)
-    require_space(run_dir, 7 * weights_on_disk(source), "training")  # at least; exactly once the model is loaded
+    copies = 7 if recipe.lora is None else int(recipe.merge_adapter)
+    require_space(run_dir, copies * weights_on_disk(source), "training")  # about; exactly once the model is loaded
     data = load_preferences(recipe.dataset)
     if is_finished(run_dir, recipe, data):
         print(f"{run_dir}/model is whole, by this recipe on these pairs: reused.")
@@ -78,11 +80,13 @@ def is_finished(run_dir: Path, recipe: Recipe, data: Preferences) -> bool:
     if record["recipe_sha256"] != recipe.sha256():
         other = record["recipe"]
         here = dataclasses.asdict(recipe)
-        changed = "; ".join(f"{k} {other.get(k)!r} there, {v!r} here" for k, v in here.items() if other.get(k) != v)
-        raise UserError(f"{run_dir} holds a run by another recipe: {changed}. Choose another --output.")
+        differ = [key for key, value in here.items() if other.get(key) != value]
+        changed = "; ".join(f"{key} {other.get(key)!r} there, {here[key]!r} here" for key in differ)
+        merging = f" To merge it: python -m training.merge_adapter {run_dir}" if differ == ["merge_adapter"] else ""
+        raise UserError(f"{run_dir} holds a run by another recipe: {changed}. Choose another --output.{merging}")
     if record["data"]["read_sha256"] != data.sha256:
         raise UserError(f"{run_dir} holds a run on other pairs (the data has changed since). Choose another --output.")
-    return (run_dir / "model" / "config.json").exists()
+    return any((run_dir / "model" / name).exists() for name in ("config.json", "adapter_config.json"))
 
 
 def choose_checkpoint(run_dir: Path, recipe: Recipe, data: Preferences, resume: bool) -> Path | None:
@@ -109,7 +113,8 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     check_processes(arguments.world_size)
     keep_heap()
     print(f"loading {source.name} …", file=sys.stderr)
-    from inference.loading import fetch, load_model, load_tokenizer
+    from inference.loading import fetch, load_tokenizer
+    from training.adapters import load_trainable, merge
     from training.record import steps_of, training_record
     from training.system_prompt import set_system_prompt
 
@@ -119,8 +124,8 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     if awaits_weights(source.kind):
         model = hollow_model(fetch(source))
     else:
-        model = load_model(source, dtype="float32", device="cpu")  # the trainer moves it to its process's device
-    require_space(run_dir, disk_needed(model), "training")
+        model = load_trainable(source, recipe.weights, recipe.lora, recipe.quantization, recipe.seed)
+    require_space(run_dir, disk_needed(model, recipe), "training")
     with whole_file(run_dir / "recipe.yaml") as stream:
         stream.write(recipe.to_yaml())
 
@@ -139,6 +144,8 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     if not trainer.is_world_process_zero():
         return
     save_model(trainer, weights, tokenizer, run_dir)
+    if recipe.merge_adapter:
+        merge(run_dir, recipe.weights)
     record = training_record(recipe, kept, data.sha256, steps_of(trainer.state.log_history))
     times = {
         "started": started.isoformat(timespec="seconds"),
@@ -147,7 +154,7 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
         "seconds": round(sum(step["seconds"] for step in record["steps"]), 1),
         "seconds_with_loading": round(time.monotonic() - begun, 1),
     }
-    write_json(run_dir / "training.json", record | times | outcome(run_dir, source, model, tokenizer))
+    write_json(run_dir / "training.json", record | times | outcome(run_dir, recipe.name, source, model, tokenizer))
     print(f"{run_dir}/model and {run_dir}/training.json are written.")
     if stop.asked:  # in the last step: the run is whole, and what would follow it is not wanted
         raise KeyboardInterrupt("Training had just ended: the model is whole.")
@@ -177,12 +184,16 @@ def weights_on_disk(source: Source) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def disk_needed(model: Any) -> int:
-    """Bytes of two checkpoints (weights and two Adam moments each) and the model, at the moment of most."""
-    weights = sum(
-        getattr(p, "ds_numel", p.numel()) * p.element_size() for p in model.parameters()
-    )  # ds_: cut by ZeRO-3
-    return 2 * 3 * weights + weights
+def disk_needed(model: Any, recipe: Recipe) -> int:
+    """Bytes of two checkpoints (what is trained and its optimizer state) and the model, at the moment of most."""
+    from training.adapters import count_parameters
+
+    trained = [p for p in model.parameters() if p.requires_grad]
+    sizes = [getattr(p, "ds_numel", p.numel()) for p in trained]  # ds_: cut by ZeRO-3
+    weights = sum(size * p.element_size() for size, p in zip(sizes, trained, strict=True))
+    state = state_bytes(recipe.optimizer) * sum(sizes)
+    merged = {"fp32": 4, "bf16": 2}[recipe.weights] * count_parameters(model)["parameters"]
+    return 2 * (weights + state) + (merged if recipe.merge_adapter else weights)
 
 
 def build_trainer(recipe: Recipe, model: Any, tokenizer: Any, pairs: list, run_dir: Path) -> tuple[Any, Any]:
@@ -190,15 +201,18 @@ def build_trainer(recipe: Recipe, model: Any, tokenizer: Any, pairs: list, run_d
     from transformers import PrinterCallback
     from transformers.utils import logging
 
+    from training.optimizers import optimizer_class
     from training.packing import count_steps, plan_steps
     from training.progress import StepBar, StopOnSignal
     from training.trainer import ORPOTrainer
 
     logging.disable_progress_bar()  # a bar for each file of a checkpoint would tear ours apart
     steps = recipe.max_steps or count_steps(len(pairs), recipe.global_batch_size, recipe.epochs)
+    args = training_arguments(recipe, steps, run_dir)
     trainer = ORPOTrainer(
         model=model,
-        args=training_arguments(recipe, steps, run_dir),
+        args=args,
+        optimizer_cls_and_kwargs=optimizer_class(recipe.optimizer, args),
         processing_class=tokenizer,
         pairs=pairs,
         plan=plan_steps(len(pairs), recipe.global_batch_size, steps, recipe.seed),
@@ -222,7 +236,7 @@ def training_arguments(recipe: Recipe, steps: int, run_dir: Path) -> Any:
         "learning_rate": recipe.learning_rate,
         "lr_scheduler_type": recipe.lr_scheduler,
         "warmup_steps": round(recipe.warmup_ratio * steps),
-        "optim": recipe.optimizer,
+        "optim": "adamw_torch" if recipe.optimizer == EXACT else recipe.optimizer,  # Trainer does not know ours
         "bf16": recipe.precision == "bf16",
         "seed": recipe.seed,
         "logging_steps": 1,
@@ -242,7 +256,7 @@ def training_arguments(recipe: Recipe, steps: int, run_dir: Path) -> Any:
     try:
         return TrainingArguments(**values)
     except (TypeError, ValueError, ImportError) as error:
-        raise UserError(f"trainer_args, precision or optimizer: {error}") from None
+        raise UserError(f"trainer_args, precision or optimizer ({EXACT} is one too): {error}") from None
 
 
 def save_model(trainer: Any, weights: dict | None, tokenizer: Any, run_dir: Path) -> None:
@@ -254,6 +268,7 @@ def save_model(trainer: Any, weights: dict | None, tokenizer: Any, run_dir: Path
     from transformers import GenerationConfig
 
     from inference.loading import stop_token_ids
+    from training.adapters import finish_adapter
 
     model = trainer.accelerator.unwrap_model(trainer.model)
     stops = stop_token_ids(model, tokenizer)
@@ -267,19 +282,22 @@ def save_model(trainer: Any, weights: dict | None, tokenizer: Any, run_dir: Path
     )
     with whole_folder(run_dir / "model") as folder:
         model.save_pretrained(folder, state_dict=weights)
+        finish_adapter(model, folder)
         tokenizer.save_pretrained(folder)
 
 
-def outcome(run_dir: Path, source: Source, model: Any, tokenizer: Any) -> dict[str, Any]:
+def outcome(run_dir: Path, name: str | None, source: Source, model: Any, tokenizer: Any) -> dict[str, Any]:
     """What came of the run: the part of training.json that identifies base, template and weights."""
     from inference.loading import identity
+    from training.adapters import adapter_record, count_parameters
 
     return {
         "status": "finished",
-        "run_name": run_dir.resolve().name,
+        "run_name": name or run_dir.resolve().name,
         "base_model": identity(source),
         "template_sha256": hashlib.sha256(tokenizer.chat_template.encode()).hexdigest(),
-        "parameters": parameter_count(model),
+        **count_parameters(model),
+        "adapter": adapter_record(run_dir),
         "model_sha256": {p.name: file_sha256(p) for p in sorted((run_dir / "model").glob("*.safetensors"))},
     }
 

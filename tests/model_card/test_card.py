@@ -408,3 +408,20 @@ def test_the_snippet_on_the_card_runs(fresh):
     without = "import sys; sys.modules['accelerate'] = None; exec(sys.stdin.read())"
     done = subprocess.run([sys.executable, "-c", without], input=code, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stdout.endswith("\n"), done.stderr
+
+
+def test_an_adapter_is_not_released_and_the_way_to_merge_it_is_told(tmp_path):
+    run = make_run(tmp_path / "run")
+    (run / "model" / "adapter_config.json").write_text("{}")
+    with pytest.raises(UserError, match=rf"is a LoRA adapter.*python -m training\.merge_adapter {re.escape(str(run))}"):
+        read_run(run)
+
+
+def test_the_card_says_full_parameter_unless_the_recipe_has_lora(tmp_path):
+    run = make_run(tmp_path / "run")
+    record = json.loads((run / "training.json").read_text())
+    for lora, full in ((None, True), ({"rank": 8}, False)):
+        record["recipe"]["lora"] = lora
+        (run / "training.json").write_text(json.dumps(record))
+        licence = find_licence(record["base_model"], "smollm2-demo", {})
+        assert make_context(read_run(run), "smollm2-demo", None, licence)["full"] is full

@@ -80,8 +80,8 @@ def test_llama3_names_that_its_licence_forbids(name, texts):
 
 
 def test_a_llama3_name_is_made_by_its_recipes_name(texts):
-    """`reproduce.sh` names the run after its recipe, `--smoke` adds a suffix; the upload's check is the same function."""
-    for name in ("Llama-3-8B-Chinese-Chat", "Llama-3-8B-Chinese-Chat-smoke", "Llama 3 8B Chat"):
+    """`reproduce.sh` names the run by its recipe's `name`, `--smoke` adds a suffix; the upload's check is the same function."""
+    for name in ("Llama-3-8B-Chinese-Chat-v1", "Llama-3-8B-Chinese-Chat-v1-smoke", "Llama 3 8B Chat"):
         assert is_llama3_name(name) and find_licence(llama(texts), name, {}).name == "llama3"
 
 

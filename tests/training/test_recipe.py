@@ -1,12 +1,13 @@
 """Unknown is an error, every shipped recipe parses, the command line wins."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import yaml
 
 from command import UserError
-from training.recipe import KEYS, load_recipe
+from training.recipe import KEYS, load_recipe, main
 
 RECIPES = sorted((Path(__file__).parents[2] / "training" / "recipes").glob("*.yaml"))
 MINIMAL = {"model": "m", "dataset": "d.jsonl", "learning_rate": 1e-4, "global_batch_size": 8, "epochs": 1}
@@ -18,23 +19,6 @@ def write(tmp_path, **values):
     return path
 
 
-@pytest.fixture(autouse=True)
-def bitsandbytes_installed(monkeypatch):
-    """The 8B recipe's optimizer needs it; whether this machine has it is not what these tests ask."""
-    import importlib.util
-
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: name == "bitsandbytes" or find(name, *a))
-
-
-def test_an_optimizer_that_cannot_be_had_is_told_at_once(tmp_path, monkeypatch):
-    import importlib.util
-
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None)
-    with pytest.raises(UserError, match=r"paged_adamw_32bit needs bitsandbytes: \.venv/bin/pip install"):
-        load_recipe(write(tmp_path, optimizer="paged_adamw_32bit"), [])
-
-
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_shipped_recipes_parse_and_are_short(path):
     recipe = load_recipe(path, [])
@@ -42,11 +26,59 @@ def test_shipped_recipes_parse_and_are_short(path):
     assert len(path.read_text().splitlines()) <= 40
 
 
+def shipped(stem):
+    return load_recipe(next(p for p in RECIPES if p.stem == stem), [])
+
+
+def test_the_shipped_recipes_are_these():
+    assert [p.stem for p in RECIPES] == ["llama3-8b-lora", "llama3-8b-qlora", "llama3-8b-v1", "llama3-8b-v2", "smollm2-demo"]  # fmt: skip
+
+
 def test_the_articles_values():
-    recipe = load_recipe(next(p for p in RECIPES if p.stem == "Llama-3-8B-Chinese-Chat"), [])
+    recipe = shipped("llama3-8b-v1")
     assert (recipe.beta, recipe.learning_rate, recipe.global_batch_size, recipe.epochs) == (0.05, 5e-6, 64, 3)
     assert (recipe.max_length, recipe.warmup_ratio, recipe.lr_scheduler) == (8192, 0.1, "cosine")
     assert (recipe.optimizer, recipe.seed, recipe.objective) == ("paged_adamw_32bit", 42, "completion")
+    assert (recipe.weights, recipe.precision, recipe.lora) == ("bf16", "bf16", None)
+    assert [(s["path"], s["name"]) for s in recipe.dataset] == [("hiyouga/DPO-En-Zh-20k", x) for x in ("en", "zh")]
+
+
+def test_v2_is_v1_but_for_what_the_article_changed():
+    old, new = (dataclasses.asdict(shipped(f"llama3-8b-{v}")) for v in ("v1", "v2"))
+    changed = {key: new[key] for key in new if new[key] != old[key]}
+    assert changed == {
+        "name": "Llama-3-8B-Chinese-Chat-v2",
+        "dataset": [{"path": "pairs.jsonl"}],
+        "epochs": 2,
+        "learning_rate": 3e-6,
+        "global_batch_size": 128,
+    }
+
+
+def test_the_adapters_recipes():
+    lora, qlora = shipped("llama3-8b-lora"), shipped("llama3-8b-qlora")
+    assert lora.lora == {"rank": 64, "alpha": 128, "dropout": 0.05, "target_modules": "all-linear"}
+    assert qlora.lora == {"rank": 16, "alpha": 32, "dropout": 0.05, "target_modules": "all-linear"}
+    assert (lora.quantization, qlora.quantization) == (None, "nf4")
+    assert (qlora.max_length, qlora.micro_batch_tokens, qlora.optimizer) == (2048, 4096, "paged_adamw_32bit")
+    for recipe in (lora, qlora):
+        assert (recipe.merge_adapter, recipe.weights, recipe.learning_rate, recipe.beta) == (True, "bf16", 5e-5, 0.05)
+        assert recipe.trainer_args == {"activation_checkpointing": True}
+
+
+def test_names_of_llama_models_begin_as_its_licence_asks():
+    from run_folder import is_llama3_name
+
+    for path in RECIPES:
+        if path.stem.startswith("llama3"):
+            assert is_llama3_name(load_recipe(path, []).name), path
+
+
+def test_the_name_that_reproduce_sh_asks_for(capsys):
+    folder = RECIPES[0].parent
+    for stem, name in (("llama3-8b-v1", "Llama-3-8B-Chinese-Chat-v1"), ("smollm2-demo", "smollm2-demo")):
+        main([str(folder / f"{stem}.yaml")])
+        assert capsys.readouterr().out == name + "\n"
 
 
 def test_unknown_key_names_the_nearest(tmp_path):
@@ -81,6 +113,10 @@ def test_unknown_flag_names_the_nearest(tmp_path):
         ({"system_prompt": 3}, "system_prompt is 3"),
         ({"warmup_ratio": 1.5}, "warmup_ratio is 1.5"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"name": "a/b"}, "name is 'a/b'; needed: letters, digits"),
+        ({"weights": "fp16"}, "weights is 'fp16'; needed: one of fp32, bf16"),
+        ({"quantization": "int4"}, "quantization is 'int4'; needed: one of nf4"),
+        ({"merge_adapter": "yes"}, "merge_adapter is 'yes'; needed: true or false"),
     ],
 )
 def test_bad_values_are_named(tmp_path, values, message):
@@ -113,8 +149,10 @@ def test_missing_recipe_lists_the_shipped(tmp_path):
 
 
 def test_the_digest_sees_every_key(tmp_path):
-    changed = {"model": "n", "dataset": "e.jsonl", "learning_rate": 2e-4, "global_batch_size": 4, "objective": "sequence", "beta": 0.7, "max_length": 9, "epochs": 2, "lr_scheduler": "linear", "warmup_ratio": 0.2, "optimizer": "sgd", "precision": "bf16", "attention": "masked", "micro_batch_tokens": 5, "system_prompt": "S", "seed": 1, "trainer_args": {"a": 1}}  # fmt: skip
+    changed = {"model": "n", "dataset": "e.jsonl", "learning_rate": 2e-4, "global_batch_size": 4, "objective": "sequence", "beta": 0.7, "max_length": 9, "epochs": 2, "lr_scheduler": "linear", "warmup_ratio": 0.2, "optimizer": "sgd", "precision": "bf16", "attention": "masked", "micro_batch_tokens": 5, "system_prompt": "S", "seed": 1, "trainer_args": {"a": 1}, "name": "x"}  # fmt: skip
+    coupled = [{"weights": "bf16", "precision": "bf16", "optimizer": "sgd"}, {"lora": {}}, {"lora": {}, "quantization": "nf4"}, {"lora": {}, "merge_adapter": True}]  # fmt: skip
     base = load_recipe(write(tmp_path), []).sha256()
-    digests = {load_recipe(write(tmp_path, **{key: value}), []).sha256() for key, value in changed.items()}
+    cases = [{key: value} for key, value in changed.items()] + coupled
+    digests = {load_recipe(write(tmp_path, **case), []).sha256() for case in cases}
     assert base not in digests
-    assert len(digests) == len(changed) == len(KEYS) - 1  # max_steps stands in for epochs
+    assert len(digests) == len(cases) == len(KEYS) - 1  # max_steps stands in for epochs
