@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from command import UserError
+from training.validation import check_validation
 
 CHOICES = {
     "objective": ("completion", "sequence"),
@@ -69,6 +70,9 @@ class Recipe:
     precision: str = "fp32"
     micro_batch_tokens: int = 1024  # tokens of a micro-batch, padding included: bounds memory, never changes the result
     seed: int = 42
+    stop_loss_above: float | None = None  # the loss, in nats, that counts as exploded; None: see training/health.py
+    validation: dict[str, Any] = field(default_factory=dict)  # {pairs or dataset, every}: see training/validation.py
+    early_stopping: dict[str, Any] = field(default_factory=dict)  # {patience, threshold}: see training/validation.py
     trainer_args: dict[str, Any] = field(default_factory=dict)
 
     def sha256(self) -> str:
@@ -134,7 +138,7 @@ def as_number(text: str) -> Any:
 
 def set_key(values: dict[str, Any], key: str, value: Any) -> None:
     head, _, tail = key.partition(".")
-    if tail and head == "trainer_args":
+    if tail and head in ("trainer_args", "validation", "early_stopping"):
         values[head] = {**(values.get(head) or {}), tail: value}
     else:
         values[key] = value
@@ -157,6 +161,12 @@ def check_recipe(values: dict[str, Any], name: str) -> Recipe:
     if (recipe.epochs is None) == (recipe.max_steps is None):
         raise UserError(f"{name}: give either epochs or max_steps, not both and not neither.")
     check_trainer_args(recipe, name)
+    check_validation(recipe.validation, recipe.early_stopping, name)
+    if "dataset" in recipe.validation:
+        bad = UserError(
+            f"{name}: validation.dataset is {recipe.validation['dataset']!r}; needed: {need('dataset', '')}."
+        )
+        recipe.validation["dataset"] = check_sources(recipe.validation["dataset"], bad)
     return recipe
 
 

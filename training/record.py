@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from training.encoding import Encoding
+from training.encoding import EncodedPair
 from training.preferences import Pair, Preferences
 from training.recipe import Recipe
 
@@ -24,12 +24,11 @@ STEP_KEYS = (
 LANGUAGES = ("zh", "en")
 
 
-def data_report(data: Preferences, encoding: Encoding, read_sha256: str) -> dict[str, Any]:
+def data_report(data: Preferences, encoded: list[EncodedPair], cut: Counter, read_sha256: str) -> dict[str, Any]:
     """Counts and token lengths of the pairs that are trained on, and every row that is not, by reason.
 
     `data` holds the pairs as encoded; `read_sha256` is the digest of all pairs that were read, before encoding.
     """
-    encoded = encoding.pairs
     longer = sum(len(pair.chosen) > len(pair.rejected) for pair in encoded)
     return {
         "sha256": data.sha256,
@@ -38,7 +37,7 @@ def data_report(data: Preferences, encoding: Encoding, read_sha256: str) -> dict
         "kept": len(data.pairs),
         "sources": data.sources,
         "dropped": dict(data.dropped),
-        "cut": dict(+encoding.cut),
+        "cut": dict(+cut),
         "languages": dict(Counter(language_of(pair) for pair in data.pairs)),
         **{name: count_labels(data.pairs, key) for name, key in (("topics", "topic"), ("faults", "fault"))},
         "multi_turn": sum(sum(m["role"] == "user" for m in pair.prompt) > 1 for pair in data.pairs),
@@ -49,6 +48,12 @@ def data_report(data: Preferences, encoding: Encoding, read_sha256: str) -> dict
         "tokens_per_pass": sum(pair.length for pair in encoded),
         "chosen_longer": {"value": longer / len(encoded), "n": len(encoded)},
     }
+
+
+def held_out_report(data: Preferences) -> dict[str, Any]:
+    """What data_report.json says of the pairs to validate on."""
+    languages = Counter(language_of(pair) for pair in data.pairs)
+    return {"pairs": len(data.pairs), "sha256": data.sha256, "languages": dict(languages)}
 
 
 def language_of(pair: Pair) -> str:

@@ -19,9 +19,10 @@ from typing import Any
 from command import UserError, run_command
 from inference.loading import Source, resolve
 from run_folder import file_sha256, read_json, require_space, whole_file, whole_folder, write_json
-from training.checkpoints import whole_checkpoints
+from training.checkpoints import bytes_in, checkpoints, newest_whole, sweep
 from training.preferences import Preferences, load_preferences
 from training.recipe import Recipe, load_recipe
+from training.validation import split, validations_of
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -43,8 +44,9 @@ def main(argv: list[str] | None = None) -> int:
     run_dir = options.output or Path("runs") / options.recipe.stem
     check_place(run_dir)
     source = resolve(recipe.model)
-    require_space(run_dir, 7 * weights_on_disk(source), "training")  # at least; exactly once the model is loaded
-    data = load_preferences(recipe.dataset)
+    space = 7 * weights_on_disk(source) - bytes_in(run_dir / "checkpoints")
+    require_space(run_dir, space, "training")  # at least; exactly once the model is loaded
+    data = load_preferences([*recipe.dataset, *recipe.validation.get("dataset", [])])
     if is_finished(run_dir, recipe, data):
         print(f"{run_dir}/model is whole, by this recipe on these pairs: reused.")
         return 0
@@ -79,8 +81,11 @@ def is_finished(run_dir: Path, recipe: Recipe, data: Preferences) -> bool:
 
 def choose_checkpoint(run_dir: Path, recipe: Recipe, data: Preferences, resume: bool) -> Path | None:
     """The checkpoint to continue from, or None to start. UserError where another unfinished run is in the way."""
-    found = whole_checkpoints(run_dir / "checkpoints")
+    folder = run_dir / "checkpoints"
+    found = checkpoints(folder)
     if not found:
+        if resume:
+            print(f"{folder} holds no checkpoint: starting from the beginning.", file=sys.stderr)
         return None
     if not resume:
         raise UserError(
@@ -90,7 +95,10 @@ def choose_checkpoint(run_dir: Path, recipe: Recipe, data: Preferences, resume: 
         raise UserError(f"{run_dir} holds an unfinished run by another recipe.yaml. Choose another --output.")
     if read_json(run_dir / "data_report.json")["read_sha256"] != data.sha256:
         raise UserError(f"{run_dir} holds an unfinished run on other pairs. Choose another --output.")
-    return found[-1]
+    checkpoint, torn = newest_whole(folder)
+    for line in torn:
+        print(f"{line}. Skipped.", file=sys.stderr)
+    return checkpoint
 
 
 def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, checkpoint: Path | None) -> None:
@@ -99,24 +107,33 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     training_arguments(recipe, 1, run_dir)  # a wrong one is told before anything is loaded
     print(f"loading {source.name} …", file=sys.stderr)
     from inference.loading import load_model, load_tokenizer
+    from training.early_stopping import has_stopped, load_best, run_steps
+    from training.health import Diverged, stop_with_record
     from training.record import steps_of, training_record
 
     tokenizer = load_tokenizer(source)
-    encoded, kept = encode(data, tokenizer, recipe.max_length, run_dir)
+    encoded, kept, held_out = encode(data, tokenizer, recipe, run_dir)
     model = load_model(source, dtype="float32", device="cpu")  # the trainer moves it to its process's device
-    require_space(run_dir, disk_needed(model), "training")
+    sweep(run_dir / "checkpoints")
+    require_space(run_dir, disk_needed(model, recipe) - bytes_in(run_dir / "checkpoints"), "training")
     with whole_file(run_dir / "recipe.yaml") as stream:
         stream.write(recipe.to_yaml())
 
-    trainer, stop = build_trainer(recipe, model, tokenizer, encoded, run_dir)
+    trainer, stop = build_trainer(recipe, model, tokenizer, encoded, len(held_out.pairs), run_dir)
     where = f", continuing from {checkpoint.name}" if checkpoint else ""
     print(f"training {trainer.args.max_steps} steps of {recipe.global_batch_size} pairs{where}", file=sys.stderr)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if trainer.state.global_step < trainer.state.max_steps:
+    try:
+        run_steps(trainer, checkpoint, recipe.early_stopping)
+    except Diverged as diverged:
+        places = [pair.where for pair in kept.pairs]
+        raise stop_with_record(diverged, places, run_dir, recipe.learning_rate) from None
+    early = has_stopped(trainer.state.log_history, recipe.early_stopping)
+    if trainer.state.global_step < trainer.state.max_steps and not early:
         step = trainer.state.global_step
         raise KeyboardInterrupt(
             f"Step {step} is kept as a checkpoint; --resume (which ./reproduce.sh adds) continues from it."
         )
+    step = load_best(trainer) if recipe.early_stopping else trainer.state.global_step
     if not trainer.is_world_process_zero():
         return
     save_model(trainer, tokenizer, run_dir)
@@ -125,33 +142,69 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "resumed_from": checkpoint.name if checkpoint else None,
+        "stopped_early": early,
+        "model_step": step,
         "seconds": round(sum(step["seconds"] for step in record["steps"]), 1),
         "seconds_with_loading": round(time.monotonic() - begun, 1),
     }
+    if recipe.validation:
+        record["validation"] = validations_of(trainer.state.log_history)
     write_json(run_dir / "training.json", record | times | outcome(run_dir, source, model, tokenizer))
+    (run_dir / "stopped.json").unlink(missing_ok=True)  # of an earlier attempt
+    if recipe.early_stopping:
+        print(f"the weights are those after step {step}, the least validation loss.")
     print(f"{run_dir}/model and {run_dir}/training.json are written.")
     if stop.asked:  # in the last step: the run is whole, and what would follow it is not wanted
         raise KeyboardInterrupt("Training had just ended: the model is whole.")
 
 
-def encode(data: Preferences, tokenizer: Any, max_length: int, run_dir: Path) -> tuple[list, Preferences]:
-    """Token ids of the pairs that fit, and these pairs; writes data_report.json and says what was kept, dropped, cut."""
-    from training.encoding import encode_pairs
-    from training.record import data_report
+def encode(data: Preferences, tokenizer: Any, recipe: Recipe, run_dir: Path) -> tuple[list, Preferences, Preferences]:
+    """Token ids of the pairs that fit, those to train on first, and both kinds of pairs.
 
+    Writes data_report.json and says what was kept, dropped, cut, held out.
+    """
+    from training.encoding import encode_pairs
+    from training.record import data_report, held_out_report
+
+    max_length = recipe.max_length
     encoding = encode_pairs(data.pairs, tokenizer, max_length)
     for note in encoding.notes[:5]:
         print(note, file=sys.stderr)
     if not encoding.pairs:
         raise UserError(f"none of {len(data.pairs)} pairs fits into max_length {max_length}. Raise max_length.")
     kept = data.only(encoding.kept, encoding.dropped)
-    report = data_report(kept, encoding, data.sha256)
+    kept, held_out, order = hold_out(kept, recipe)
+    encoded = [encoding.pairs[index] for index in order]
+    report = data_report(kept, encoded[: len(kept.pairs)], encoding.cut, data.sha256)
+    if recipe.validation:
+        report["validation"] = held_out_report(held_out)
     write_json(run_dir / "data_report.json", report)
-    reasons = [f"{count} {reason}" for reason, count in report["dropped"].items()]
+    reasons = [f"{len(held_out.pairs)} held out for validation"] if held_out.pairs else []
+    reasons += [f"{count} {reason}" for reason, count in report["dropped"].items()]
     reasons += [f"{count} {what} cut to max_length" for what, count in report["cut"].items()]
     account = f"kept {report['kept']:,} of {report['rows']:,} pairs" + (f": {', '.join(reasons)}" if reasons else "")
     print(account, file=sys.stderr)
-    return encoding.pairs, kept
+    return encoded, kept, held_out
+
+
+def hold_out(kept: Preferences, recipe: Recipe) -> tuple[Preferences, Preferences, list[int]]:
+    """The pairs to train on, those to validate on, and the index of each in `kept`, in that order."""
+    from collections import Counter
+
+    from training.record import language_of
+
+    held: list[int] = []
+    dropped: Counter = Counter()
+    everything = range(len(kept.pairs))
+    if recipe.validation:
+        languages = [language_of(pair) for pair in kept.pairs]
+        held = split(kept, languages, len(recipe.dataset), recipe.validation.get("pairs"), recipe.seed)
+    trained = [i for i in everything if i not in set(held) and kept.pairs[i].source < len(recipe.dataset)]
+    if not trained:
+        raise UserError("no pair is left to train on beside those to validate on. Give more pairs.")
+    lost = len(everything) - len(trained) - len(held)
+    dropped += Counter({"validation prompt is trained on": lost} if lost else {})
+    return kept.only(trained, dropped), kept.only(held, Counter()), trained + held
 
 
 def weights_on_disk(source: Source) -> int:
@@ -162,34 +215,49 @@ def weights_on_disk(source: Source) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def disk_needed(model: Any) -> int:
-    """Bytes of two checkpoints (weights and two Adam moments each) and the model, at the moment of most."""
+def disk_needed(model: Any, recipe: Recipe) -> int:
+    """Bytes of the checkpoints (weights and two Adam moments each) and the model, at the moment of most.
+
+    Two checkpoints, or `save_total_limit` if that is more; with early stopping the best one besides.
+    """
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    return 2 * 3 * weights + weights
+    kept = max(2, recipe.trainer_args.get("save_total_limit") or 2) + bool(recipe.early_stopping)
+    return kept * 3 * weights + weights
 
 
-def build_trainer(recipe: Recipe, model: Any, tokenizer: Any, pairs: list, run_dir: Path) -> tuple[Any, Any]:
-    """The trainer with its plan of steps and one progress bar, and its graceful Ctrl-C."""
+def build_trainer(
+    recipe: Recipe, model: Any, tokenizer: Any, pairs: list, held_out: int, run_dir: Path
+) -> tuple[Any, Any]:
+    """The trainer with its plan of steps and one progress bar, and its graceful Ctrl-C.
+
+    The last `held_out` of the pairs are for validation.
+    """
     from transformers import PrinterCallback
     from transformers.utils import logging
 
+    from training.early_stopping import Validate
     from training.packing import count_steps, plan_steps
     from training.progress import StepBar, StopOnSignal
     from training.trainer import ORPOTrainer
 
     logging.disable_progress_bar()  # a bar for each file of a checkpoint would tear ours apart
-    steps = recipe.max_steps or count_steps(len(pairs), recipe.global_batch_size, recipe.epochs)
+    trained = len(pairs) - held_out
+    steps = recipe.max_steps or count_steps(trained, recipe.global_batch_size, recipe.epochs)
     trainer = ORPOTrainer(
         model=model,
         args=training_arguments(recipe, steps, run_dir),
         processing_class=tokenizer,
         pairs=pairs,
-        plan=plan_steps(len(pairs), recipe.global_batch_size, steps, recipe.seed),
+        plan=plan_steps(trained, recipe.global_batch_size, steps, recipe.seed),
         beta=recipe.beta,
         objective=recipe.objective,
         micro_batch_tokens=recipe.micro_batch_tokens,
+        validation=list(range(trained, len(pairs))),
+        stop_loss_above=recipe.stop_loss_above,
         callbacks=[stop := StopOnSignal(), StepBar()],
     )
+    if recipe.validation:
+        trainer.add_callback(Validate(recipe.validation["every"], recipe.early_stopping))
     trainer.remove_callback(PrinterCallback)
     return trainer, stop
 
@@ -210,7 +278,7 @@ def training_arguments(recipe: Recipe, steps: int, run_dir: Path) -> Any:
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "save_steps": max(1, steps // 4),
-        "save_total_limit": 1,
+        "save_total_limit": 2,
         "report_to": "none",
         "disable_tqdm": True,
         **recipe.trainer_args,

@@ -111,8 +111,8 @@ def test_missing_recipe_lists_the_shipped(tmp_path):
 
 
 def test_the_digest_sees_every_key(tmp_path):
-    changed = {"model": "n", "dataset": "e.jsonl", "learning_rate": 2e-4, "global_batch_size": 4, "objective": "sequence", "beta": 0.7, "max_length": 9, "epochs": 2, "lr_scheduler": "linear", "warmup_ratio": 0.2, "optimizer": "sgd", "precision": "bf16", "micro_batch_tokens": 5, "seed": 1, "trainer_args": {"a": 1}}  # fmt: skip
+    changed = {"model": "n", "dataset": "e.jsonl", "learning_rate": 2e-4, "global_batch_size": 4, "objective": "sequence", "beta": 0.7, "max_length": 9, "epochs": 2, "lr_scheduler": "linear", "warmup_ratio": 0.2, "optimizer": "sgd", "precision": "bf16", "micro_batch_tokens": 5, "seed": 1, "stop_loss_above": 9, "validation": {"pairs": 2, "every": 3}, "trainer_args": {"a": 1}}  # fmt: skip
     base = load_recipe(write(tmp_path), []).sha256()
     digests = {load_recipe(write(tmp_path, **{key: value}), []).sha256() for key, value in changed.items()}
     assert base not in digests
-    assert len(digests) == len(changed) == len(KEYS) - 1  # max_steps stands in for epochs
+    assert len(digests) == len(changed) == len(KEYS) - 2  # epochs stands in for max_steps, validation for early_stopping, which needs it
