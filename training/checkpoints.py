@@ -167,9 +167,9 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def told_write_failure(folder: Path, name: str, size: int) -> Iterator[None]:
-    """Where writing `name` under `folder` fails, remove the half-written and raise one WorkError that says all.
+    """Where writing `name` fails, remove a half-written checkpoint and raise one WorkError that says all.
 
-    `size`: about how many bytes the checkpoint needs.
+    `folder`: the checkpoints'; `size`: about how many bytes `name` needs.
     """
     try:
         yield
@@ -182,7 +182,7 @@ def told_write_failure(folder: Path, name: str, size: int) -> Iterator[None]:
         free = shutil.disk_usage(folder).free
         reason = " ".join(str(error).split())[:200]
         raise WorkError(
-            f"{name} could not be written in {folder}: {reason}. It needs {size / 1e9:.3g} GB, {free / 1e9:.3g} GB are "
+            f"{name} could not be written: {reason}. It needs {size / 1e9:.3g} GB, {free / 1e9:.3g} GB are "
             f"free without it. {kept}; free some space and give the same command with --resume."
         ) from error
 

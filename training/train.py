@@ -19,7 +19,7 @@ from typing import Any
 from command import UserError, run_command
 from inference.loading import Source, resolve
 from run_folder import file_sha256, read_json, require_space, whole_file, whole_folder, write_json
-from training.checkpoints import bytes_in, checkpoints, newest_whole, sweep
+from training.checkpoints import bytes_in, checkpoints, newest_whole, sweep, told_write_failure
 from training.preferences import Preferences, load_preferences
 from training.recipe import Recipe, load_recipe
 from training.validation import split, validations_of
@@ -136,7 +136,8 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     step = load_best(trainer) if recipe.early_stopping else trainer.state.global_step
     if not trainer.is_world_process_zero():
         return
-    save_model(trainer, tokenizer, run_dir)
+    with told_write_failure(run_dir / "checkpoints", f"{run_dir}/model", weight_bytes(model)):
+        save_model(trainer, tokenizer, run_dir)
     record = training_record(recipe, kept, data.sha256, steps_of(trainer.state.log_history))
     times = {
         "started": started.isoformat(timespec="seconds"),
@@ -220,9 +221,12 @@ def disk_needed(model: Any, recipe: Recipe) -> int:
 
     Two checkpoints, or `save_total_limit` if that is more; with early stopping the best one besides.
     """
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
     kept = max(2, recipe.trainer_args.get("save_total_limit") or 2) + bool(recipe.early_stopping)
-    return kept * 3 * weights + weights
+    return (kept * 3 + 1) * weight_bytes(model)
+
+
+def weight_bytes(model: Any) -> int:
+    return sum(p.numel() * p.element_size() for p in model.parameters())
 
 
 def build_trainer(

@@ -219,7 +219,7 @@ class ORPOTrainer(Trainer):
         self.accelerator.wait_for_everyone()
         self.args.output_dir, self.args.save_total_limit = str(building), None
         try:
-            with told_write_failure(folder, name, bytes_of_state(self)):
+            with told_write_failure(folder, str(folder / name), bytes_of_state(self)):
                 super()._save_checkpoint(model, trial)
                 self.accelerator.wait_for_everyone()
                 if self.args.should_save:
