@@ -44,11 +44,18 @@ def has_stopped(log_history: list[dict[str, Any]], early_stopping: dict[str, Any
 
 
 def run_steps(trainer: Any, checkpoint: Path | None, early_stopping: dict[str, Any]) -> None:
-    """Train from the checkpoint or from the start; nothing is left to do if early stopping had just ended the run."""
+    """Train from the checkpoint or from the start; nothing is left to do if early stopping had just ended the run.
+
+    However it ends, the bar is closed, the signals are given back and the trackers are finished.
+    """
     if checkpoint and has_stopped(logged(checkpoint), early_stopping):
         trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-    else:
+        return
+    try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except BaseException:
+        trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
+        raise
 
 
 def load_best(trainer: Any) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from command import UserError
+from training.trackers import check_trackers
 from training.validation import check_validation
 
 CHOICES = {
@@ -171,7 +172,8 @@ def check_recipe(values: dict[str, Any], name: str) -> Recipe:
 
 
 def check_trainer_args(recipe: Recipe, name: str) -> None:
-    """UserError where a trainer argument would be set twice or do nothing, or its optimizer cannot be had."""
+    """UserError where a trainer argument would be set twice or do nothing, or its optimizer or tracker cannot be had."""
+    check_trackers(recipe.trainer_args.get("report_to"), name)
     for key in recipe.trainer_args:
         if key in OWN_TRAINER_ARGS:
             raise UserError(f"{name}: trainer_args.{key} is set by the recipe's own {OWN_TRAINER_ARGS[key]}. Use that.")

@@ -22,6 +22,7 @@ from run_folder import file_sha256, read_json, require_space, whole_file, whole_
 from training.checkpoints import bytes_in, checkpoints, newest_whole, sweep, told_write_failure
 from training.preferences import Preferences, load_preferences
 from training.recipe import Recipe, load_recipe
+from training.trackers import give_place
 from training.validation import split, validations_of
 
 
@@ -241,7 +242,7 @@ def build_trainer(
 
     from training.early_stopping import Validate
     from training.packing import count_steps, plan_steps
-    from training.progress import StepBar, StopOnSignal
+    from training.progress import StopOnSignal, progress
     from training.trainer import ORPOTrainer
 
     logging.disable_progress_bar()  # a bar for each file of a checkpoint would tear ours apart
@@ -258,7 +259,7 @@ def build_trainer(
         micro_batch_tokens=recipe.micro_batch_tokens,
         validation=list(range(trained, len(pairs))),
         stop_loss_above=recipe.stop_loss_above,
-        callbacks=[stop := StopOnSignal(), StepBar()],
+        callbacks=[stop := StopOnSignal(), progress()],
     )
     if recipe.validation:
         trainer.add_callback(Validate(recipe.validation["every"], recipe.early_stopping))
@@ -270,6 +271,7 @@ def training_arguments(recipe: Recipe, steps: int, run_dir: Path) -> Any:
     """transformers.TrainingArguments: the recipe's own words, then what stands under trainer_args."""
     from transformers import TrainingArguments
 
+    give_place(recipe.trainer_args.get("report_to"), run_dir)
     values = {
         "output_dir": str(run_dir / "checkpoints"),
         "max_steps": steps,

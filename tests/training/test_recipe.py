@@ -115,4 +115,6 @@ def test_the_digest_sees_every_key(tmp_path):
     base = load_recipe(write(tmp_path), []).sha256()
     digests = {load_recipe(write(tmp_path, **{key: value}), []).sha256() for key, value in changed.items()}
     assert base not in digests
-    assert len(digests) == len(changed) == len(KEYS) - 2  # epochs stands in for max_steps, validation for early_stopping, which needs it
+    assert (
+        len(digests) == len(changed) == len(KEYS) - 2
+    )  # epochs stands in for max_steps, validation for early_stopping, which needs it
