@@ -12,7 +12,7 @@ import pytest
 from command import UserError
 from tests.conftest import ROOT
 from tests.training.tiny_runs import log_of, make_recipe, record, train_in_a_fork
-from training import progress, train
+from training import progress
 from training.recipe import load_recipe
 
 LARGE = {"loss": 12.3456, "nll": 11.2345, "odds_ratio_loss": 10.1234, "log_odds": -12.345, "accuracy": 0.5, "tokens": 987654, "seconds": 1.0}  # fmt: skip

@@ -82,7 +82,7 @@ def test_killed_again_and_again(warm, tmp_path):
     for attempt in range(100):
 
         def timer():
-            threading.Timer(luck.uniform(0.05, 0.5), os.kill, (os.getpid(), signal.SIGKILL)).start()  # noqa: B023
+            threading.Timer(luck.uniform(0.05, 0.5), os.kill, (os.getpid(), signal.SIGKILL)).start()
 
         status = train_in_a_fork(recipe, tmp_path / "run", "--resume", before=timer if attempt < 15 else lambda: None)
         luck.random()  # the fork has drawn from a copy
