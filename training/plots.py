@@ -65,18 +65,17 @@ def draw_run(run_dir: Path, record: dict[str, Any]) -> None:
 
 def draw(record: dict[str, Any]) -> Any:
     """A figure of four panels, 11 × 7 inches."""
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     steps, checks = record["steps"], record.get("validation", [])
-    beta = record["recipe"]["beta"]
     figure, panels = pyplot.subplots(2, 2, figsize=(11, 7), sharex=True, layout="constrained")
-    draw_losses(panels[0, 0], steps, checks, beta)
+    draw_losses(panels[0, 0], steps, checks, record["recipe"])
     draw_log_odds(panels[0, 1], steps, checks)
     draw_accuracy(panels[1, 0], steps, checks)
     draw_rates(panels[1, 1], steps)
     for panel in panels[1]:
         panel.set_xlabel("optimizer step")
-        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     if record.get("stopped_early"):
         for panel in panels.flat:
             panel.axvline(record["model_step"], color="#888888", linestyle=":", linewidth=1)
@@ -93,14 +92,16 @@ def title_of(record: dict[str, Any]) -> str:
     )
 
 
-def draw_losses(panel: Any, steps: list[dict], checks: list[dict], beta: float) -> None:
+def draw_losses(panel: Any, steps: list[dict], checks: list[dict], recipe: dict[str, Any]) -> None:
+    over = "chosen" if recipe["objective"] == "completion" else "prompt and chosen"
+    beta = recipe["beta"]
     x = [step["step"] for step in steps]
     line(panel, x, [step["loss"] for step in steps], BLACK, "loss")
-    line(panel, x, [step["nll"] for step in steps], BLUE, "NLL of the chosen")
+    line(panel, x, [step["nll"] for step in steps], BLUE, f"NLL of {over}, per token")
     line(panel, x, [beta * step["odds_ratio_loss"] for step in steps], ORANGE, "β × odds-ratio loss")
     dots(panel, checks, "loss", BLACK)
-    panel.set(title="Loss", ylabel="nats per token (NLL) and per pair")
-    panel.set_ylim(bottom=min(0, panel.get_ylim()[0]))
+    panel.set(title="Loss", ylabel="nats")
+    panel.set_ylim(bottom=0)
     panel.legend(loc="best")
 
 
@@ -127,7 +128,9 @@ def draw_rates(panel: Any, steps: list[dict]) -> None:
     right = panel.twinx()
     right.grid(False)
     right.spines["right"].set_visible(True)
-    right.plot(x, [step["learning_rate"] for step in steps], color=GREEN, label="learning rate (right)")
+    right.plot(
+        x, [step["learning_rate"] for step in steps], color=GREEN, label="learning rate (right)", marker=marker(x)
+    )
     right.set_ylabel("learning rate")
     right.set_ylim(bottom=0)
     right.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
@@ -139,20 +142,21 @@ def line(panel: Any, x: list[int], y: list[float], colour: str, label: str) -> N
     """The steps' values faint and their running mean strong; the values alone where there are few."""
     width = len(x) // 20
     if width < 2:
-        panel.plot(x, y, color=colour, label=label, marker="." if len(x) < 3 else None)
+        panel.plot(x, y, color=colour, label=label, marker=marker(x))
         return
     panel.plot(x, y, color=colour, alpha=0.25, linewidth=0.8)
     panel.plot(x, running_mean(y, width), color=colour, label=label)
 
 
+def marker(x: list[int]) -> str | None:
+    """A line through one or two steps cannot be seen."""
+    return "." if len(x) < 3 else None
+
+
 def running_mean(values: list[float], width: int) -> list[float]:
-    """Mean of the values up to `width` steps before and after; fewer, and as many on both sides, at the ends."""
-    result = []
-    for i in range(len(values)):
-        reach = min(width, i, len(values) - 1 - i)
-        window = values[i - reach : i + reach + 1]
-        result.append(sum(window) / len(window))
-    return result
+    """Mean of the values from `width` steps before to `width` after, as far as there are any."""
+    windows = [values[max(0, i - width) : i + width + 1] for i in range(len(values))]
+    return [sum(window) / len(window) for window in windows]
 
 
 def dots(panel: Any, checks: list[dict], key: str, colour: str) -> None:

@@ -2,7 +2,8 @@
 
     python -m training.train training/recipes/NAME.yaml [--key value …] [--output RUN_DIR] [--resume]
 
-Writes RUN_DIR/ (default runs/NAME): recipe.yaml, data_report.json, checkpoints/, model/, training.json.
+Writes RUN_DIR/ (default runs/NAME): recipe.yaml, data_report.json, checkpoints/, model/, training.json,
+training.png and training.svg; stopped.json where a step must not be taken (training/health.py).
 """
 
 import argparse
@@ -50,6 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     data = load_preferences([*recipe.dataset, *recipe.validation.get("dataset", [])])
     if is_finished(run_dir, recipe, data):
         print(f"{run_dir}/model is whole, by this recipe on these pairs: reused.")
+        if not (run_dir / "training.svg").exists():  # killed while drawing
+            draw_or_tell(run_dir)
         return 0
     checkpoint = choose_checkpoint(run_dir, recipe, data, options.resume)
     train(recipe, data, source, run_dir, checkpoint)
@@ -153,11 +156,25 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
         record["validation"] = validations_of(trainer.state.log_history)
     write_json(run_dir / "training.json", record | times | outcome(run_dir, source, model, tokenizer))
     (run_dir / "stopped.json").unlink(missing_ok=True)  # of an earlier attempt
+    draw_or_tell(run_dir)
     if recipe.early_stopping:
         print(f"the weights are those after step {step}, the least validation loss.")
     print(f"{run_dir}/model and {run_dir}/training.json are written.")
     if stop.asked:  # in the last step: the run is whole, and what would follow it is not wanted
         raise KeyboardInterrupt("Training had just ended: the model is whole.")
+
+
+def draw_or_tell(run_dir: Path) -> None:
+    """training.png and training.svg. The run is whole without them, so a failure is told and no more."""
+    try:
+        from training.plots import draw_run
+
+        draw_run(run_dir, read_json(run_dir / "training.json"))
+    except Exception as error:
+        print(
+            f"no plots: {type(error).__name__}: {error}. python -m training.plots {run_dir} draws them.",
+            file=sys.stderr,
+        )
 
 
 def encode(data: Preferences, tokenizer: Any, recipe: Recipe, run_dir: Path) -> tuple[list, Preferences, Preferences]:

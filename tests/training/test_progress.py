@@ -97,13 +97,15 @@ def test_nothing_is_written_or_imported_unasked(recipe, tmp_path):
             sys.modules[name] = None  # an import of it fails
 
     run = tmp_path / "run"
-    assert train_in_a_fork(recipe, run, before=no_trackers) == 0
+    assert train_in_a_fork(recipe, run, before=no_trackers, draw=True) == 0
     assert sorted(p.name for p in run.iterdir()) == [
         "checkpoints",
         "data_report.json",
         "model",
         "recipe.yaml",
         "training.json",
+        "training.png",
+        "training.svg",
     ]
 
 

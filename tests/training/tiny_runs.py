@@ -60,12 +60,16 @@ def in_a_fork(work: Callable[[], object], log: Path) -> int:
     os._exit(99)
 
 
-def train_in_a_fork(recipe: Path, output: Path, *more: str, before: Callable[[], object] = lambda: None) -> int:
-    """The train command in a fork, after `before`; its output goes to RUN_DIR.log."""
+def train_in_a_fork(
+    recipe: Path, output: Path, *more: str, before: Callable[[], object] = lambda: None, draw: bool = False
+) -> int:
+    """The train command in a fork, after `before`; its output goes to RUN_DIR.log. Plots, a second each, only on demand."""
     from training import train
 
     def work() -> int:
         before()
+        if not draw:
+            train.draw_or_tell = lambda run_dir: None
         return train.main([str(recipe), "--output", str(output), *more])
 
     return in_a_fork(work, log_of(output))
