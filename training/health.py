@@ -6,6 +6,8 @@ knowledge. A finite gradient of any size is no reason to stop: it is clipped to 
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +42,29 @@ def reason_to_stop(loss: float, grad_norm: float, limit: float) -> str | None:
     return None
 
 
-def stop_with_record(stop: Diverged, places: list[str], run_dir: Path, learning_rate: float) -> WorkError:
-    """Write RUN_DIR/stopped.json; the error that names the step, its pairs (worst first), what is kept and the ways on.
+@contextmanager
+def told_divergence(accelerator: Any, places: list[str], run_dir: Path, learning_rate: float) -> Iterator[None]:
+    """Where the block diverges, write RUN_DIR/stopped.json and raise one error with the way on.
 
     `places`: for each pair its file:line.
     """
-    each = stop.record.pop("pair_losses")
-    order = sorted(range(len(each)), key=lambda i: -each[i] if math.isfinite(each[i]) else -math.inf)
-    pairs = [{"where": places[stop.pairs[i]], "loss": said(each[i])} for i in order]
-    record = {key: said(value) for key, value in stop.record.items()}
-    write_json(run_dir / "stopped.json", {"reason": str(stop), **record, "pairs": pairs})
+    try:
+        yield
+    except Diverged as stop:
+        each = stop.record.pop("pair_losses")
+        order = sorted(range(len(each)), key=lambda i: -each[i] if math.isfinite(each[i]) else -math.inf)
+        pairs = [{"where": places[stop.pairs[i]], "loss": said(each[i])} for i in order]
+        record = {key: said(value) for key, value in stop.record.items()}
+        write_json(run_dir / "stopped.json", {"reason": str(stop), **record, "pairs": pairs})
+        accelerator.wait_for_everyone()  # a launcher ends all processes when the first ends
+        raise WorkError(message(stop, record, pairs, run_dir, learning_rate)) from None
+
+
+def message(stop: Diverged, record: dict[str, Any], pairs: list[dict], run_dir: Path, learning_rate: float) -> str:
+    """The step, its pairs (worst first), what is kept and the ways on."""
     named = ", ".join(f"{pair['where']} (loss {short(pair['loss'])})" for pair in pairs[:SHOWN_PAIRS])
     more = f" and {len(pairs) - SHOWN_PAIRS} more" if len(pairs) > SHOWN_PAIRS else ""
-    return WorkError(
+    return (
         f"step {record['step']} was not taken: {stop}. Its pairs, worst first: {named}{more}; all of them and the values are in "
         f"{run_dir}/stopped.json. The state before the step is {record['checkpoint']}. --resume would come here again. "
         "Mend or remove a pair that is broken, or train anew with a lower learning_rate:\n"

@@ -112,7 +112,7 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     print(f"loading {source.name} …", file=sys.stderr)
     from inference.loading import load_model, load_tokenizer
     from training.early_stopping import has_stopped, load_best, run_steps
-    from training.health import Diverged, stop_with_record
+    from training.health import told_divergence
     from training.record import steps_of, training_record
 
     tokenizer = load_tokenizer(source)
@@ -126,11 +126,8 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     trainer, stop = build_trainer(recipe, model, tokenizer, encoded, len(held_out.pairs), run_dir)
     where = f", continuing from {checkpoint.name}" if checkpoint else ""
     print(f"training {trainer.args.max_steps} steps of {recipe.global_batch_size} pairs{where}", file=sys.stderr)
-    try:
+    with told_divergence(trainer.accelerator, [pair.where for pair in kept.pairs], run_dir, recipe.learning_rate):
         run_steps(trainer, checkpoint, recipe.early_stopping)
-    except Diverged as diverged:
-        places = [pair.where for pair in kept.pairs]
-        raise stop_with_record(diverged, places, run_dir, recipe.learning_rate) from None
     early = has_stopped(trainer.state.log_history, recipe.early_stopping)
     if trainer.state.global_step < trainer.state.max_steps and not early:
         step = trainer.state.global_step

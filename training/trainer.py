@@ -143,6 +143,7 @@ class ORPOTrainer(Trainer):
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
         """The gradient's norm. Diverged, with the state before this step saved, where the step must not be taken."""
         norm = super()._get_grad_norm(model, grad_norm)
+        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # FSDP2's is in parts
         step = self._step_metrics
         step["loss"], *sums = self.accelerator.reduce(step.pop("sums"), "sum").tolist()
         step["logs"] = {name: value / step["pairs"] for name, value in zip(METRICS, sums, strict=True)}
@@ -224,6 +225,7 @@ class ORPOTrainer(Trainer):
                 self.accelerator.wait_for_everyone()
                 if self.args.should_save:
                     publish(building / name, folder, limit)
+                self.accelerator.wait_for_everyone()
         finally:
             self.args.output_dir, self.args.save_total_limit = str(folder), limit
 

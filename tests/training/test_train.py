@@ -191,20 +191,21 @@ def test_two_processes_equal_one(recipe, tmp_path):
     import torch
 
     one, two = tmp_path / "one", tmp_path / "two"
-    assert train.main([str(recipe), "--output", str(one), "--max_steps", "3"]) == 0
+    more = ["--max_steps", "3", "--validation.pairs", "3", "--validation.every", "2", "--early_stopping.patience", "3"]
+    assert train.main([str(recipe), "--output", str(one), *more]) == 0
     for budget in ("64", "4096"):  # several micro-batches a step; one only, so that a process idles
         launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-        words = ["-m", "training.train", str(recipe), "--output", str(two / budget), "--max_steps", "3"]
+        words = ["-m", "training.train", str(recipe), "--output", str(two / budget), *more]
         done = subprocess.run(
             [*launch, *words, "--micro_batch_tokens", budget], cwd=ROOT, capture_output=True, text=True, timeout=300
         )
         assert done.returncode == 0, done.stderr
         for name, tensor in weights(one).items():
             assert torch.allclose(tensor, weights(two / budget)[name], atol=2e-4), name
-        losses = [
-            [s["loss"] for s in json.loads((d / "training.json").read_text())["steps"]] for d in (one, two / budget)
-        ]
-        assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+        records = [json.loads((d / "training.json").read_text()) for d in (one, two / budget)]
+        for key in ("steps", "validation"):
+            losses = [[entry["loss"] for entry in record[key]] for record in records]
+            assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 def test_no_disk_space_is_told_before_training(recipe, tmp_path, monkeypatch):
