@@ -21,7 +21,7 @@ from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
 from training import loss
 from training.attention import decode_hidden
-from training.checkpoints import make_room, publish, told_write_failure
+from training.checkpoints import make_room, publish, told_write_failure, what_is_wrong
 from training.encoding import EncodedPair
 from training.health import Diverged, loss_limit, reason_to_stop
 from training.packing import collate, pack_step
@@ -160,7 +160,8 @@ class ORPOTrainer(Trainer):
         pairs = self.train_dataset[number]
         model.zero_grad()
         set_torch_random_state(step["random_state"])
-        if not (Path(self.args.output_dir) / f"checkpoint-{number}").exists():
+        saved = Path(self.args.output_dir) / f"checkpoint-{number}"
+        if what_is_wrong(saved):
             limit, self.args.save_total_limit = (
                 self.args.save_total_limit,
                 None,
@@ -169,7 +170,7 @@ class ORPOTrainer(Trainer):
             self.args.save_total_limit = limit
         record = {
             "step": number + 1,
-            "checkpoint": str(Path(self.args.output_dir) / f"checkpoint-{number}"),
+            "checkpoint": str(saved),
             "loss": step["loss"],
             **step["logs"],
             "grad_norm": grad_norm,

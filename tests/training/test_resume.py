@@ -152,6 +152,14 @@ def test_a_torn_checkpoint_is_named_and_skipped(broken, tear):
     assert [p.name for p in checkpoints.checkpoints(run / "checkpoints")] == ["checkpoint-6", "checkpoint-8"]
 
 
+def test_an_unfinished_run_is_not_overwritten(broken):
+    recipe, run, _ = broken
+    with pytest.raises(UserError, match=r"holds an unfinished run at checkpoint-4\. Add --resume"):
+        train.main([str(recipe), "--output", str(run)])
+    with pytest.raises(UserError, match=r"unfinished run by another recipe\.yaml"):
+        train.main([str(recipe), "--output", str(run), "--resume", "--beta", "0.3"])
+
+
 def test_only_torn_checkpoints(broken):
     recipe, run, whole = broken
     for name in ("checkpoint-2", "checkpoint-4"):
