@@ -24,8 +24,9 @@ from run_folder import read_json, replace_folder, write_json
 
 MANIFEST = "manifest.json"
 BLOCK, BLOCKS = 128 * 1024, 64
-# How torch.save says that it could not write; its error has no errno.
-TORCH_WRITE = ("PytorchStreamWriter", "file write failed", "unexpected pos")
+# How torch.save says that it could not write, depending on the byte it got to; its errors have no errno.
+TORCH_WRITE = ("PytorchStreamWriter", "file write failed", "unexpected pos", "iostream error")
+FULL = 1_000_000  # bytes free, below which a disk counts as full
 
 
 # Reading
@@ -174,13 +175,14 @@ def told_write_failure(folder: Path, name: str, size: int) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        full = folder.exists() and shutil.disk_usage(folder).free < FULL
         shutil.rmtree(folder / ".writing", ignore_errors=True)
-        if not _is_write_error(error):
+        if not (_is_write_error(error) or (full and isinstance(error, RuntimeError))):
             raise
         whole = whole_checkpoints(folder)
         kept = f"{whole[-1].name} is intact" if whole else "There is no earlier checkpoint"
         free = shutil.disk_usage(folder).free
-        reason = " ".join(str(error).split())[:200]
+        reason = ("the disk is full: " if full else "") + " ".join(str(error).split())[:200]
         raise WorkError(
             f"{name} could not be written: {reason}. It needs {size / 1e9:.3g} GB, {free / 1e9:.3g} GB are "
             f"free without it. {kept}; free some space and give the same command with --resume."

@@ -63,8 +63,8 @@ def clean_stop(text, status):
     return errors[0]
 
 
-# Bytes left as the second checkpoint is written: nothing fits; weights are cut; the optimizer is; a small file is.
-@pytest.mark.parametrize("left", [0, 40_000, 130_000, 260_000])
+# Bytes left as the second checkpoint is written: nothing fits; weights are cut; the optimizer is; ever smaller files are.
+@pytest.mark.parametrize("left", [0, 40_000, 130_000, 260_000, 316_000, 332_000, 344_000])
 def test_full_while_a_checkpoint_is_written(warm, disk, tmp_path, left):
     recipe, whole = warm
     run = disk / "run"

@@ -152,6 +152,21 @@ def test_a_torn_checkpoint_is_named_and_skipped(broken, tear):
     assert [p.name for p in checkpoints.checkpoints(run / "checkpoints")] == ["checkpoint-6", "checkpoint-8"]
 
 
+def test_the_record_of_a_resumed_run_is_one_story(broken):
+    """The steps before the kill keep the seconds they took, and the progress counts on from them."""
+    recipe, run, _ = broken
+    before = [
+        entry["seconds"] for entry in checkpoints.logged(run / "checkpoints" / "checkpoint-4") if "seconds" in entry
+    ]
+    assert len(before) == 4
+    assert train_in_a_fork(recipe, run, "--resume") == 0
+    result = record(run)
+    assert [step["seconds"] for step in result["steps"]][:4] == before
+    assert result["seconds"] == round(sum(step["seconds"] for step in result["steps"]), 1)
+    assert (result["total_steps"], result["resumed_from"]) == (8, "checkpoint-4")
+    assert [line.split()[0] for line in log_of(run).read_text().splitlines() if "tok/s" in line] == ["5/8", "8/8"]
+
+
 def test_an_unfinished_run_is_not_overwritten(broken):
     recipe, run, _ = broken
     with pytest.raises(UserError, match=r"holds an unfinished run at checkpoint-4\. Add --resume"):

@@ -3,6 +3,7 @@
 The model has dropout, so that a run resumed with another random state ends with other weights.
 """
 
+import gc
 import json
 import os
 import sys
@@ -39,8 +40,10 @@ def in_a_fork(work: Callable[[], object], log: Path) -> int:
 
     sys.stdout.flush()
     sys.stderr.flush()
+    gc.freeze()  # else the fork's collections walk, and so copy, all that pytest and torch hold: half of its time
     pid = os.fork()
     if pid:
+        gc.unfreeze()
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     try:  # never comes back to pytest
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
