@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
+from command import WorkError
 from training import loss
 from training.attention import decode_hidden
 from training.checkpoints import make_room, publish, told_write_failure, what_is_wrong
@@ -162,11 +163,12 @@ class ORPOTrainer(Trainer):
         set_torch_random_state(step["random_state"])
         saved = Path(self.args.output_dir) / f"checkpoint-{number}"
         if what_is_wrong(saved):
-            limit, self.args.save_total_limit = (
-                self.args.save_total_limit,
-                None,
-            )  # the older ones may be the better ones
-            self._save_checkpoint(model, None)
+            limit = self.args.save_total_limit
+            self.args.save_total_limit = None  # the older ones may be the better ones
+            try:
+                self._save_checkpoint(model, None)
+            except WorkError as error:  # a full disk: the step and its pairs are told all the same
+                saved = f"not saved: {error}"
             self.args.save_total_limit = limit
         record = {
             "step": number + 1,

@@ -87,6 +87,24 @@ def test_full_while_a_checkpoint_is_written(warm, disk, tmp_path, left):
     assert same_story(run, whole)
 
 
+def test_full_as_a_step_must_not_be_taken(warm, disk):
+    """Both are told: the step with its pairs, and that the state before it found no room."""
+    from tests.training.test_health import spoil
+
+    def both():
+        spoil("nan", 4)()
+        fill_at_step(disk, 3, 8_000)()
+
+    recipe, _ = warm
+    run = disk / "run"
+    status = train_in_a_fork(recipe, run, before=both)
+    message = clean_stop(log_of(run).read_text(), status)
+    assert "step 4 was not taken: the loss is nan" in message
+    assert "not saved: " in message
+    assert "pairs.jsonl:" in message
+    assert [p.name for p in (run / "checkpoints").iterdir()] == ["checkpoint-2"]
+
+
 def test_full_while_the_model_is_written(warm, disk):
     """The last checkpoint is whole; only model/ did not fit."""
     recipe, whole = warm
