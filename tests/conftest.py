@@ -31,6 +31,10 @@ def own_cache(tmp_path_factory) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer():
+    return make_tiny_tokenizer()
+
+
+def make_tiny_tokenizer():
     """Byte-level tokenizer without merges: every byte is a token, so any text of any language encodes."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast

@@ -60,15 +60,15 @@ def report_lines(data: Preferences) -> list[str]:
 
 
 def token_lines(data: Preferences, model: Source, recipe: Recipe) -> list[str]:
-    """Lengths in tokens as the run would train on them; prepare_pairs itself tells what is cut and what better length there is."""
+    """Lengths in tokens as the run would train on them; encode itself tells what is cut and what better length there is."""
     from inference.loading import load_tokenizer
-    from training.preparation import cut_words, prepare_pairs
+    from training.preparation import cut_words, encode
     from training.record import lengths
     from training.system_prompt import set_system_prompt
 
     tokenizer = load_tokenizer(model)
     set_system_prompt(tokenizer, recipe.system_prompt)
-    encoding = prepare_pairs(data, tokenizer, recipe.max_length)
+    encoding = encode(data, tokenizer, recipe.max_length)
     lines = [f"tokens of {model.name}, max_length {recipe.max_length:,}:"]
     for part in ("prompt", "chosen", "rejected"):
         found = lengths([len(getattr(pair, part)) for pair in encoding.pairs])

@@ -1,18 +1,61 @@
 """The pairs made ready for training: encoded or read from the cache, and every cut and loss told."""
 
-import math
 import sys
 import time
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from command import UserError
-from training.encoding import UNFIT, Encoding
+from run_folder import write_json
+from training.encoding import UNFIT, EncodedPair, Encoding
 from training.preferences import Preferences
+from training.recipe import Recipe
+from training.record import data_report, held_out_report, language_of, suggested_max_length
+from training.validation import split
 
 SHOWN_NOTES = 5
 
 
-def prepare_pairs(data: Preferences, tokenizer: Any, max_length: int) -> Encoding:
+def prepare_pairs(
+    data: Preferences, tokenizer: Any, recipe: Recipe, run_dir: Path
+) -> tuple[list[EncodedPair], Preferences, Preferences]:
+    """Token ids of the pairs that fit, those to train on first, and both kinds of pairs.
+
+    Writes data_report.json and says what was kept, dropped, cut, held out.
+    """
+    encoding = encode(data, tokenizer, recipe.max_length)
+    kept, held_out, order = hold_out(data.only(encoding.kept, encoding.dropped), recipe)
+    encoded = [encoding.pairs[index] for index in order]
+    report = data_report(kept, encoded[: len(kept.pairs)], encoding, data.sha256, recipe.max_length)
+    if recipe.validation:
+        report["validation"] = held_out_report(held_out)
+    write_json(run_dir / "data_report.json", report)
+    reasons = [f"{len(held_out.pairs)} held out for validation"] if held_out.pairs else []
+    reasons += [f"{count} {reason}" for reason, count in report["dropped"].items()]
+    reasons += cut_words(report["cut"], report["cut_tokens"])
+    account = f"kept {report['kept']:,} of {report['rows']:,} pairs" + (f": {', '.join(reasons)}" if reasons else "")
+    print(account, file=sys.stderr)
+    return encoded, kept, held_out
+
+
+def hold_out(kept: Preferences, recipe: Recipe) -> tuple[Preferences, Preferences, list[int]]:
+    """The pairs to train on, those to validate on, and the index of each in `kept`, in that order."""
+    held: list[int] = []
+    dropped: Counter = Counter()
+    everything = range(len(kept.pairs))
+    if recipe.validation:
+        languages = [language_of(pair) for pair in kept.pairs]
+        held = split(kept, languages, len(recipe.dataset), recipe.validation.get("pairs"), recipe.seed)
+    trained = [i for i in everything if i not in set(held) and kept.pairs[i].source < len(recipe.dataset)]
+    if not trained:
+        raise UserError("no pair is left to train on beside those to validate on. Give more pairs.")
+    lost = len(everything) - len(trained) - len(held)
+    dropped += Counter({"validation prompt is trained on": lost} if lost else {})
+    return kept.only(trained, dropped), kept.only(held, Counter()), trained + held
+
+
+def encode(data: Preferences, tokenizer: Any, max_length: int) -> Encoding:
     """Encode the pairs, or read what was kept of them; says on stderr what was cut and left out. UserError if all were."""
     from training.encoding_cache import cached_encoding
 
@@ -42,14 +85,6 @@ def note(data: Preferences, index: int, reason: str, tokens: int, max_length: in
     if reason.endswith("after cutting"):
         return f"{where}: {reason} to max_length {max_length:,}. Raise max_length or drop the row."
     return f"{where}: {reason}. Mend or drop the row."
-
-
-def suggested_max_length(whole_lengths: list[int], max_length: int) -> dict[str, int] | None:
-    """The least max_length that cuts nothing, and the least that keeps 99 % of the pairs whole; None where nothing is cut."""
-    ordered = sorted(whole_lengths)
-    if not ordered or ordered[-1] <= max_length:
-        return None
-    return {"cuts_nothing": ordered[-1], "keeps_99_percent_whole": ordered[math.ceil(0.99 * len(ordered)) - 1]}
 
 
 def suggestion_lines(encoding: Encoding, tokenizer: Any, max_length: int) -> list[str]:

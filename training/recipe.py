@@ -14,6 +14,8 @@ import yaml
 
 from command import UserError, run_command
 from training.combinations import check_combination, check_lora
+from training.trackers import check_trackers
+from training.validation import check_validation
 
 CHOICES = {
     "objective": ("completion", "sequence"),
@@ -77,6 +79,9 @@ class Recipe:
     micro_batch_tokens: int = 1024  # tokens whose activations are kept: bounds memory, never changes the result
     system_prompt: str | None = None  # for conversations without a system turn; null: the model's own template decides
     seed: int = 42
+    stop_loss_above: float | None = None  # the loss, in nats, that counts as exploded; None: see training/health.py
+    validation: dict[str, Any] = field(default_factory=dict)  # {pairs or dataset, every}: see training/validation.py
+    early_stopping: dict[str, Any] = field(default_factory=dict)  # {patience, threshold}: see training/validation.py
     trainer_args: dict[str, Any] = field(default_factory=dict)
     name: str | None = None  # of the model, and of its folder in runs/; null: the recipe file's
     # Bytes a parameter with fp32 Adam moments (8): fp32 16 (weight 4, gradient 4), bf16 12 (2, 2), with
@@ -149,7 +154,7 @@ def as_number(text: str) -> Any:
 
 def set_key(values: dict[str, Any], key: str, value: Any) -> None:
     head, _, tail = key.partition(".")
-    if tail and head in ("trainer_args", "lora"):
+    if tail and head in ("trainer_args", "lora", "validation", "early_stopping"):
         values[head] = {**(values.get(head) or {}), tail: value}
     else:
         values[key] = value
@@ -173,11 +178,18 @@ def check_recipe(values: dict[str, Any], name: str) -> Recipe:
         raise UserError(f"{name}: give either epochs or max_steps, not both and not neither.")
     check_trainer_args(recipe, name)
     check_combination(recipe, name)
+    check_validation(recipe.validation, recipe.early_stopping, name)
+    if "dataset" in recipe.validation:
+        bad = UserError(
+            f"{name}: validation.dataset is {recipe.validation['dataset']!r}; needed: {need('dataset', '')}."
+        )
+        recipe.validation["dataset"] = check_sources(recipe.validation["dataset"], bad)
     return recipe
 
 
 def check_trainer_args(recipe: Recipe, name: str) -> None:
-    """UserError where a trainer argument would be set twice or do nothing."""
+    """UserError where a trainer argument would be set twice or do nothing, or its tracker cannot be had."""
+    check_trackers(recipe.trainer_args.get("report_to"), name)
     for key in recipe.trainer_args:
         if key in OWN_TRAINER_ARGS:
             raise UserError(f"{name}: trainer_args.{key} is set by the recipe's own {OWN_TRAINER_ARGS[key]}. Use that.")

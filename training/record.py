@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import math
 import os
 import platform
 import resource
@@ -12,9 +13,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from training.encoding import Encoding
+from training.encoding import EncodedPair, Encoding
 from training.preferences import Pair, Preferences
-from training.preparation import suggested_max_length
 from training.recipe import Recipe
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "huggingface_hub", "gguf")
@@ -25,13 +25,14 @@ STEP_KEYS = (
 LANGUAGES = ("zh", "en")
 
 
-def data_report(data: Preferences, encoding: Encoding, read_sha256: str, max_length: int) -> dict[str, Any]:
+def data_report(
+    data: Preferences, encoded: list[EncodedPair], encoding: Encoding, read_sha256: str, max_length: int
+) -> dict[str, Any]:
     """Counts and token lengths of the pairs that are trained on, and every row that is not, by reason.
 
-    `data` holds the pairs as encoded; `read_sha256` is the digest of all pairs that were read, before encoding.
+    `data` holds the pairs that are trained on, as `encoded`; `encoding` what came of all; `read_sha256` is the digest of all pairs that were read, before encoding.
     `suggested_max_length` is null where nothing was cut.
     """
-    encoded = encoding.pairs
     longer = sum(len(pair.chosen) > len(pair.rejected) for pair in encoded)
     return {
         "sha256": data.sha256,
@@ -54,6 +55,20 @@ def data_report(data: Preferences, encoding: Encoding, read_sha256: str, max_len
         "tokens_per_pass": sum(pair.length for pair in encoded),
         "chosen_longer": {"value": longer / len(encoded), "n": len(encoded)},
     }
+
+
+def suggested_max_length(whole_lengths: list[int], max_length: int) -> dict[str, int] | None:
+    """The least max_length that cuts nothing, and the least that keeps 99 % of the pairs whole; None where nothing is cut."""
+    ordered = sorted(whole_lengths)
+    if not ordered or ordered[-1] <= max_length:
+        return None
+    return {"cuts_nothing": ordered[-1], "keeps_99_percent_whole": ordered[math.ceil(0.99 * len(ordered)) - 1]}
+
+
+def held_out_report(data: Preferences) -> dict[str, Any]:
+    """What data_report.json says of the pairs to validate on."""
+    languages = Counter(language_of(pair) for pair in data.pairs)
+    return {"pairs": len(data.pairs), "sha256": data.sha256, "languages": dict(languages)}
 
 
 def language_of(pair: Pair) -> str:

@@ -2,26 +2,26 @@
 
     python -m training.train training/recipes/NAME.yaml [--key value …] [--output RUN_DIR] [--resume]
 
-Writes RUN_DIR/ (default runs/NAME): recipe.yaml, data_report.json, checkpoints/, model/, training.json.
+Writes RUN_DIR/ (default runs/NAME): recipe.yaml, data_report.json, checkpoints/, model/, training.json, training.png and
+training.svg; where a step could not be taken, stopped.json.
 """
 
 import argparse
 import dataclasses
-import difflib
-import hashlib
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from command import UserError, run_command
 from inference.loading import Source, resolve
-from run_folder import file_sha256, read_json, require_space, whole_file, whole_folder, write_json
-from training.checkpoints import whole_checkpoints
-from training.combinations import EXACT, check_machine, state_bytes
+from run_folder import read_json, require_space, whole_file, write_json
+from training.checkpoints import bytes_in, checkpoints, newest_whole, sweep, told_write_failure
+from training.combinations import check_machine
 from training.memory import keep_heap
+from training.outcome import draw_or_tell, outcome, save_model
 from training.preferences import Preferences, load_preferences
+from training.preparation import prepare_pairs
 from training.recipe import Recipe, load_recipe
 from training.scale import (
     awaits_weights,
@@ -32,6 +32,8 @@ from training.scale import (
     part,
     whole_state_dict,
 )
+from training.setup import build_trainer, disk_needed, training_arguments, weight_bytes, weights_on_disk
+from training.validation import validations_of
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -55,10 +57,13 @@ def main(argv: list[str] | None = None) -> int:
     check_place(run_dir)
     source = resolve(recipe.model)
     copies = 7 if recipe.lora is None else int(recipe.merge_adapter)
-    require_space(run_dir, copies * weights_on_disk(source), "training")  # about; exactly once the model is loaded
-    data = load_preferences(recipe.dataset)
+    space = copies * weights_on_disk(source) - bytes_in(run_dir / "checkpoints")
+    require_space(run_dir, space, "training")  # about; exactly once the model is loaded
+    data = load_preferences([*recipe.dataset, *recipe.validation.get("dataset", [])])
     if is_finished(run_dir, recipe, data):
         print(f"{run_dir}/model is whole, by this recipe on these pairs: reused.")
+        if not (run_dir / "training.svg").exists():  # killed while drawing
+            draw_or_tell(run_dir)
         return 0
     checkpoint = choose_checkpoint(run_dir, recipe, data, options.resume)
     train(recipe, data, source, run_dir, checkpoint)
@@ -91,8 +96,11 @@ def is_finished(run_dir: Path, recipe: Recipe, data: Preferences) -> bool:
 
 def choose_checkpoint(run_dir: Path, recipe: Recipe, data: Preferences, resume: bool) -> Path | None:
     """The checkpoint to continue from, or None to start. UserError where another unfinished run is in the way."""
-    found = whole_checkpoints(run_dir / "checkpoints")
+    folder = run_dir / "checkpoints"
+    found = checkpoints(folder)
     if not found:
+        if resume:
+            print(f"{folder} holds no checkpoint: starting from the beginning.", file=sys.stderr)
         return None
     if not resume:
         raise UserError(
@@ -102,8 +110,12 @@ def choose_checkpoint(run_dir: Path, recipe: Recipe, data: Preferences, resume: 
         raise UserError(f"{run_dir} holds an unfinished run by another recipe.yaml. Choose another --output.")
     if read_json(run_dir / "data_report.json")["read_sha256"] != data.sha256:
         raise UserError(f"{run_dir} holds an unfinished run on other pairs. Choose another --output.")
-    check_checkpoint(found[-1])
-    return found[-1]
+    checkpoint, torn = newest_whole(folder)
+    for line in torn:
+        print(f"{line}. Skipped.", file=sys.stderr)
+    if checkpoint:
+        check_checkpoint(checkpoint)
+    return checkpoint
 
 
 def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, checkpoint: Path | None) -> None:
@@ -115,26 +127,33 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     print(f"loading {source.name} …", file=sys.stderr)
     from inference.loading import fetch, load_tokenizer
     from training.adapters import load_trainable, merge
+    from training.early_stopping import has_stopped, load_best, run_steps
+    from training.health import told_divergence
     from training.record import steps_of, training_record
     from training.system_prompt import set_system_prompt
 
     tokenizer = load_tokenizer(source)
     set_system_prompt(tokenizer, recipe.system_prompt)
-    encoded, kept = encode(data, tokenizer, recipe.max_length, run_dir)
+    encoded, kept, held_out = prepare_pairs(data, tokenizer, recipe, run_dir)
     if awaits_weights(source.kind):
         model = hollow_model(fetch(source))
     else:
         model = load_trainable(source, recipe.weights, recipe.lora, recipe.quantization, recipe.seed)
-    require_space(run_dir, disk_needed(model, recipe), "training")
+    sweep(run_dir / "checkpoints")
+    require_space(run_dir, disk_needed(model, recipe) - bytes_in(run_dir / "checkpoints"), "training")
     with whole_file(run_dir / "recipe.yaml") as stream:
         stream.write(recipe.to_yaml())
 
-    trainer, stop = build_trainer(recipe, model, tokenizer, encoded, run_dir)
+    trainer, stop = build_trainer(recipe, model, tokenizer, encoded, len(held_out.pairs), run_dir)
     where = f", continuing from {checkpoint.name}" if checkpoint else ""
     print(f"training {trainer.args.max_steps} steps of {recipe.global_batch_size} pairs{where}", file=sys.stderr)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with told_divergence(trainer.accelerator, [pair.where for pair in kept.pairs], run_dir, recipe.learning_rate):
+        run_steps(trainer, checkpoint, recipe.early_stopping)
     step = trainer.state.global_step
-    stopped = step < trainer.state.max_steps
+    early = has_stopped(trainer.state.log_history, recipe.early_stopping)
+    stopped = step < trainer.state.max_steps and not early
+    if recipe.early_stopping and not stopped:
+        step = load_best(trainer)
     weights = None if stopped else whole_state_dict(trainer)
     part(trainer.accelerator)
     if stopped:
@@ -143,163 +162,31 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
         )
     if not trainer.is_world_process_zero():
         return
-    save_model(trainer, weights, tokenizer, run_dir)
-    if recipe.merge_adapter:
-        merge(run_dir, recipe.weights)
+
+    with told_write_failure(run_dir / "checkpoints", f"{run_dir}/model", weight_bytes(model)):
+        save_model(trainer, weights, tokenizer, run_dir)
+        if recipe.merge_adapter:
+            merge(run_dir, recipe.weights)
     record = training_record(recipe, kept, data.sha256, steps_of(trainer.state.log_history))
     times = {
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "resumed_from": checkpoint.name if checkpoint else None,
+        "stopped_early": early,
+        "model_step": step,
         "seconds": round(sum(step["seconds"] for step in record["steps"]), 1),
         "seconds_with_loading": round(time.monotonic() - begun, 1),
     }
+    if recipe.validation:
+        record["validation"] = validations_of(trainer.state.log_history)
     write_json(run_dir / "training.json", record | times | outcome(run_dir, recipe.name, source, model, tokenizer))
+    (run_dir / "stopped.json").unlink(missing_ok=True)  # of an earlier attempt
+    draw_or_tell(run_dir)
+    if recipe.early_stopping:
+        print(f"the weights are those after step {step}, the least validation loss.")
     print(f"{run_dir}/model and {run_dir}/training.json are written.")
     if stop.asked:  # in the last step: the run is whole, and what would follow it is not wanted
         raise KeyboardInterrupt("Training had just ended: the model is whole.")
-
-
-def encode(data: Preferences, tokenizer: Any, max_length: int, run_dir: Path) -> tuple[list, Preferences]:
-    """Token ids of the pairs that fit, and these pairs; writes data_report.json and says what was kept, dropped, cut."""
-    from training.preparation import cut_words, prepare_pairs
-    from training.record import data_report
-
-    encoding = prepare_pairs(data, tokenizer, max_length)
-    kept = data.only(encoding.kept, encoding.dropped)
-    report = data_report(kept, encoding, data.sha256, max_length)
-    write_json(run_dir / "data_report.json", report)
-    reasons = [f"{count} {reason}" for reason, count in report["dropped"].items()]
-    reasons += cut_words(report["cut"], report["cut_tokens"])
-    account = f"kept {report['kept']:,} of {report['rows']:,} pairs" + (f": {', '.join(reasons)}" if reasons else "")
-    print(account, file=sys.stderr)
-    return encoding.pairs, kept
-
-
-def weights_on_disk(source: Source) -> int:
-    """Bytes of the weight files, 0 where they are not here yet: fp32 weights are no smaller."""
-    if source.path is None:
-        return 0
-    files = [source.path] if source.path.is_file() else source.path.glob("*.safetensors")
-    return sum(file.stat().st_size for file in files)
-
-
-def disk_needed(model: Any, recipe: Recipe) -> int:
-    """Bytes of two checkpoints (what is trained and its optimizer state) and the model, at the moment of most."""
-    from training.adapters import count_parameters
-
-    trained = [p for p in model.parameters() if p.requires_grad]
-    sizes = [getattr(p, "ds_numel", p.numel()) for p in trained]  # ds_: cut by ZeRO-3
-    weights = sum(size * p.element_size() for size, p in zip(sizes, trained, strict=True))
-    state = state_bytes(recipe.optimizer) * sum(sizes)
-    merged = {"fp32": 4, "bf16": 2}[recipe.weights] * count_parameters(model)["parameters"]
-    return 2 * (weights + state) + (merged if recipe.merge_adapter else weights)
-
-
-def build_trainer(recipe: Recipe, model: Any, tokenizer: Any, pairs: list, run_dir: Path) -> tuple[Any, Any]:
-    """The trainer with its plan of steps and one progress bar, and its graceful Ctrl-C."""
-    from transformers import PrinterCallback
-    from transformers.utils import logging
-
-    from training.optimizers import optimizer_class
-    from training.packing import count_steps, plan_steps
-    from training.progress import StepBar, StopOnSignal
-    from training.trainer import ORPOTrainer
-
-    logging.disable_progress_bar()  # a bar for each file of a checkpoint would tear ours apart
-    steps = recipe.max_steps or count_steps(len(pairs), recipe.global_batch_size, recipe.epochs)
-    args = training_arguments(recipe, steps, run_dir)
-    trainer = ORPOTrainer(
-        model=model,
-        args=args,
-        optimizer_cls_and_kwargs=optimizer_class(recipe.optimizer, args),
-        processing_class=tokenizer,
-        pairs=pairs,
-        plan=plan_steps(len(pairs), recipe.global_batch_size, steps, recipe.seed),
-        beta=recipe.beta,
-        objective=recipe.objective,
-        micro_batch_tokens=recipe.micro_batch_tokens,
-        attention=recipe.attention,
-        callbacks=[stop := StopOnSignal(), StepBar()],
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer, stop
-
-
-def training_arguments(recipe: Recipe, steps: int, run_dir: Path) -> Any:
-    """transformers.TrainingArguments: the recipe's own words, then what stands under trainer_args."""
-    from transformers import TrainingArguments
-
-    values = {
-        "output_dir": str(run_dir / "checkpoints"),
-        "max_steps": steps,
-        "learning_rate": recipe.learning_rate,
-        "lr_scheduler_type": recipe.lr_scheduler,
-        "warmup_steps": round(recipe.warmup_ratio * steps),
-        "optim": "adamw_torch" if recipe.optimizer == EXACT else recipe.optimizer,  # Trainer does not know ours
-        "bf16": recipe.precision == "bf16",
-        "seed": recipe.seed,
-        "logging_steps": 1,
-        "logging_nan_inf_filter": False,
-        "ddp_find_unused_parameters": False,  # every step uses all of them; looking for others costs a walk of the graph
-        "save_steps": max(1, steps // 4),
-        "save_total_limit": 1,
-        "report_to": "none",
-        "disable_tqdm": True,
-        **recipe.trainer_args,
-    }
-    known = {field.name for field in dataclasses.fields(TrainingArguments)}
-    for key in recipe.trainer_args:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            raise UserError(f"trainer_args: unknown key {key!r}" + (f"; did you mean {near[0]}?" if near else "."))
-    try:
-        return TrainingArguments(**values)
-    except (TypeError, ValueError, ImportError) as error:
-        raise UserError(f"trainer_args, precision or optimizer ({EXACT} is one too): {error}") from None
-
-
-def save_model(trainer: Any, weights: dict | None, tokenizer: Any, run_dir: Path) -> None:
-    """model/: safetensors, config, tokenizer with its template, and a generation_config with every stop token.
-
-    `weights`: all of them, or None where the model itself holds them whole.
-    Sampling is the article's: temperature 0.6, top_p 0.9.
-    """
-    from transformers import GenerationConfig
-
-    from inference.loading import stop_token_ids
-    from training.adapters import finish_adapter
-
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    stops = stop_token_ids(model, tokenizer)
-    model.generation_config = GenerationConfig(
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=stops,
-        pad_token_id=tokenizer.pad_token_id,
-        do_sample=True,
-        temperature=0.6,
-        top_p=0.9,
-    )
-    with whole_folder(run_dir / "model") as folder:
-        model.save_pretrained(folder, state_dict=weights)
-        finish_adapter(model, folder)
-        tokenizer.save_pretrained(folder)
-
-
-def outcome(run_dir: Path, name: str | None, source: Source, model: Any, tokenizer: Any) -> dict[str, Any]:
-    """What came of the run: the part of training.json that identifies base, template and weights."""
-    from inference.loading import identity
-    from training.adapters import adapter_record, count_parameters
-
-    return {
-        "status": "finished",
-        "run_name": name or run_dir.resolve().name,
-        "base_model": identity(source),
-        "template_sha256": hashlib.sha256(tokenizer.chat_template.encode()).hexdigest(),
-        **count_parameters(model),
-        "adapter": adapter_record(run_dir),
-        "model_sha256": {p.name: file_sha256(p) for p in sorted((run_dir / "model").glob("*.safetensors"))},
-    }
 
 
 if __name__ == "__main__":

@@ -60,10 +60,10 @@ def test_a_hit_is_equal_and_encodes_nothing(tiny_tokenizer, folder, no_encoding)
 
 def test_a_hit_names_the_places_of_its_own_data(tiny_tokenizer, capsys):
     """The same texts from another file: the key is theirs, the lines named are the other file's."""
-    from training.preparation import prepare_pairs
+    from training.preparation import encode
 
-    prepare_pairs(make_data(where="first.jsonl"), tiny_tokenizer, 120)
-    prepare_pairs(make_data(where="second.jsonl"), tiny_tokenizer, 120)
+    encode(make_data(where="first.jsonl"), tiny_tokenizer, 120)
+    encode(make_data(where="second.jsonl"), tiny_tokenizer, 120)
     assert "second.jsonl:" in capsys.readouterr().err.partition("s, from ")[2]
 
 

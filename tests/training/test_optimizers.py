@@ -157,6 +157,9 @@ for p, q in zip(one.parameters(), two.parameters()):
     whole, shard = optimizers[0].master(p), optimizers[1].master(q)
     assert torch.equal(whole.chunk(2)[rank], shard), (whole, shard)
     assert type(optimizers[1].state[q]["remainder"]).__name__ == "DTensor"
+del two, optimizers, p, q, model, optimizer, whole, shard
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()
 """
 
 

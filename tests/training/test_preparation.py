@@ -8,7 +8,7 @@ import yaml
 from command import UserError
 from training import inspect_pairs, train
 from training.preferences import Pair, Preferences, fingerprint
-from training.preparation import prepare_pairs, suggested_max_length
+from training.preparation import encode, suggested_max_length
 
 
 def data_of(*prompts, chosen="好的。", rejected="OK."):
@@ -42,14 +42,14 @@ def test_the_suggested_length_does_what_it_says_and_one_less_does_not(tiny_token
 
 
 def test_nothing_cut_is_one_line(tiny_tokenizer, capsys):
-    prepare_pairs(data_of("a", "b"), tiny_tokenizer, 200)
+    encode(data_of("a", "b"), tiny_tokenizer, 200)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("token ids of 2 pairs in ")
 
 
 def test_what_is_left_out_is_named_and_a_better_length_told(tiny_tokenizer, capsys, monkeypatch):
     monkeypatch.setattr(tiny_tokenizer, "model_max_length", 115)
-    encoding = prepare_pairs(data_of(*["x" * 90] * 7, "short"), tiny_tokenizer, 100)
+    encoding = encode(data_of(*["x" * 90] * 7, "short"), tiny_tokenizer, 100)
     assert encoding.kept == [7]
     lines = capsys.readouterr().err.splitlines()
     assert lines[1].startswith("pairs.jsonl:1: prompt is 109 tokens; max_length 100 leaves no room for an answer.")
@@ -61,7 +61,7 @@ def test_what_is_left_out_is_named_and_a_better_length_told(tiny_tokenizer, caps
 
 def test_both_lengths_are_told_where_they_differ(tiny_tokenizer, capsys):
     """119 tokens by hand: 1 + 5 of the user's header, 90, 2, 11 of the assistant's, 9 bytes of 好的。 and the terminator."""
-    prepare_pairs(data_of("x" * 90, *["x" * 80] * 150), tiny_tokenizer, 105)
+    encode(data_of("x" * 90, *["x" * 80] * 150), tiny_tokenizer, 105)
     assert "119 would cut nothing, 109 keeps 99 % of the pairs whole." in capsys.readouterr().err
 
 
@@ -70,7 +70,7 @@ def test_pairs_that_cutting_makes_equal_are_named(tiny_tokenizer, capsys):
     with pytest.raises(
         UserError, match=r"none of 2 pairs fits into max_length 60 \(2 chosen equals rejected after cutting"
     ):
-        prepare_pairs(data, tiny_tokenizer, 60)
+        encode(data, tiny_tokenizer, 60)
     assert "pairs.jsonl:2: chosen equals rejected after cutting to max_length 60." in capsys.readouterr().err
 
 

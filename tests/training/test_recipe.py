@@ -149,10 +149,10 @@ def test_missing_recipe_lists_the_shipped(tmp_path):
 
 
 def test_the_digest_sees_every_key(tmp_path):
-    changed = {"model": "n", "dataset": "e.jsonl", "learning_rate": 2e-4, "global_batch_size": 4, "objective": "sequence", "beta": 0.7, "max_length": 9, "epochs": 2, "lr_scheduler": "linear", "warmup_ratio": 0.2, "optimizer": "sgd", "precision": "bf16", "attention": "masked", "micro_batch_tokens": 5, "system_prompt": "S", "seed": 1, "trainer_args": {"a": 1}, "name": "x"}  # fmt: skip
+    changed = {"model": "n", "dataset": "e.jsonl", "learning_rate": 2e-4, "global_batch_size": 4, "objective": "sequence", "beta": 0.7, "max_length": 9, "epochs": 2, "lr_scheduler": "linear", "warmup_ratio": 0.2, "optimizer": "sgd", "precision": "bf16", "attention": "masked", "micro_batch_tokens": 5, "system_prompt": "S", "seed": 1, "stop_loss_above": 9, "validation": {"pairs": 2, "every": 3}, "trainer_args": {"a": 1}, "name": "x"}  # fmt: skip
     coupled = [{"weights": "bf16", "precision": "bf16", "optimizer": "sgd"}, {"lora": {}}, {"lora": {}, "quantization": "nf4"}, {"lora": {}, "merge_adapter": True}]  # fmt: skip
     base = load_recipe(write(tmp_path), []).sha256()
     cases = [{key: value} for key, value in changed.items()] + coupled
     digests = {load_recipe(write(tmp_path, **case), []).sha256() for case in cases}
     assert base not in digests
-    assert len(digests) == len(cases) == len(KEYS) - 1  # max_steps stands in for epochs
+    assert len(digests) == len(cases) == len(KEYS) - 2  # epochs stands in for max_steps, validation for early_stopping

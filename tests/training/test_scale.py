@@ -15,6 +15,7 @@ import yaml
 from command import UserError
 from tests.conftest import ROOT, make_tiny_model
 from training import scale, train
+from training.adapters import count_parameters
 
 STEPS = 10
 SAME = ("step", "loss", "nll", "odds_ratio_loss", "grad_norm", "learning_rate", "pairs", "tokens")
@@ -31,7 +32,7 @@ def place(tmp_path_factory, tiny_tokenizer):
         {"id": str(i), "prompt": f"问题{i}", "chosen": f"答案是{i}。", "rejected": f"answer {i}"} for i in range(11)
     ]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    recipe = {"model": str(folder / "tiny"), "dataset": str(folder / "pairs.jsonl"), "learning_rate": 1e-2, "lr_scheduler": "constant", "warmup_ratio": 0, "global_batch_size": 3, "max_steps": STEPS, "max_length": 256, "micro_batch_tokens": 64, "trainer_args": {"save_steps": 2, "use_cpu": True}}  # fmt: skip
+    recipe = {"model": str(folder / "tiny"), "dataset": str(folder / "pairs.jsonl"), "learning_rate": 1e-2, "lr_scheduler": "constant", "warmup_ratio": 0, "global_batch_size": 3, "max_steps": STEPS, "max_length": 256, "micro_batch_tokens": 64, "validation": {"pairs": 2, "every": 5}, "trainer_args": {"save_steps": 2, "use_cpu": True}}  # fmt: skip
     (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     return folder
 
@@ -84,6 +85,9 @@ def assert_same_run(one, many):
     assert len(steps(many, "loss")) == STEPS
     for theirs, ours in zip(steps(one, *keys), steps(many, *keys), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-5)
+    one_by_one = [json.loads((run / "training.json").read_text())["validation"] for run in (one, many)]
+    assert [v["step"] for v in one_by_one[1]] == [5, 10]
+    assert [v["loss"] for v in one_by_one[1]] == pytest.approx([v["loss"] for v in one_by_one[0]], rel=1e-5)
     expected, found = weights(one), weights(many)
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
@@ -246,7 +250,8 @@ def test_parameters_of_a_zero3_model_are_counted_whole():
 
     cut = torch.nn.Parameter(torch.empty(0))
     cut.ds_numel = 12
-    assert scale.parameter_count(SimpleNamespace(parameters=lambda: [cut, torch.nn.Parameter(torch.zeros(3))])) == 15
+    model = SimpleNamespace(parameters=lambda: [cut, torch.nn.Parameter(torch.zeros(3))])
+    assert count_parameters(model)["parameters"] == 15
 
 
 CONFIGS = {"one_device": "NO", "ddp": "MULTI_GPU", "fsdp2": "FSDP", "deepspeed_zero3": "DEEPSPEED"}

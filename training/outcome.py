@@ -1,0 +1,65 @@
+"""What a finished run leaves: model/, what training.json says of it, and the plots. Torch comes late."""
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from inference.loading import Source
+from run_folder import file_sha256, read_json, whole_folder
+
+
+def save_model(trainer: Any, weights: dict | None, tokenizer: Any, run_dir: Path) -> None:
+    """model/: safetensors, config, tokenizer with its template, and a generation_config with every stop token.
+
+    `weights`: all of them, or None where the model itself holds them whole.
+    Sampling is the article's: temperature 0.6, top_p 0.9.
+    """
+    from transformers import GenerationConfig
+
+    from inference.loading import stop_token_ids
+    from training.adapters import finish_adapter
+
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    stops = stop_token_ids(model, tokenizer)
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=stops,
+        pad_token_id=tokenizer.pad_token_id,
+        do_sample=True,
+        temperature=0.6,
+        top_p=0.9,
+    )
+    with whole_folder(run_dir / "model") as folder:
+        model.save_pretrained(folder, state_dict=weights)
+        finish_adapter(model, folder)
+        tokenizer.save_pretrained(folder)
+
+
+def outcome(run_dir: Path, name: str | None, source: Source, model: Any, tokenizer: Any) -> dict[str, Any]:
+    """What came of the run: the part of training.json that identifies base, template and weights."""
+    from inference.loading import identity
+    from training.adapters import adapter_record, count_parameters
+
+    return {
+        "status": "finished",
+        "run_name": name or run_dir.resolve().name,
+        "base_model": identity(source),
+        "template_sha256": hashlib.sha256(tokenizer.chat_template.encode()).hexdigest(),
+        **count_parameters(model),
+        "adapter": adapter_record(run_dir),
+        "model_sha256": {p.name: file_sha256(p) for p in sorted((run_dir / "model").glob("*.safetensors"))},
+    }
+
+
+def draw_or_tell(run_dir: Path) -> None:
+    """training.png and training.svg. The run is whole without them, so a failure is told and no more."""
+    try:
+        from training.plots import draw_run
+
+        draw_run(run_dir, read_json(run_dir / "training.json"))
+    except Exception as error:
+        print(
+            f"no plots: {type(error).__name__}: {error}. python -m training.plots {run_dir} draws them.",
+            file=sys.stderr,
+        )

@@ -1,0 +1,115 @@
+"""Which pairs are held out, when they are looked at, and when that ends the run. No torch here: the recipe is checked by it.
+
+    validation: {pairs: 200, every: 50}              # or a fraction: pairs: 0.05
+    validation: {dataset: PATH, every: 50}           # or a set of its own, in any form that `dataset` takes
+    early_stopping: {patience: 3, threshold: 0.01}   # nats; threshold 0 if left out
+
+`pairs` are drawn by the recipe's seed, each language in its share; pairs with one prompt stay on one side. A pair of a
+validation set of its own whose prompt is also trained on is dropped and counted. The whole set is measured every `every`
+steps and after the last. Early stopping ends the run once `patience` validations in a row have not lowered the least loss by
+more than `threshold`, and the run's model is then that of its least validation loss, however it ended.
+"""
+
+import math
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from command import UserError
+from training.preferences import Pair, Preferences
+
+VALIDATION_NEED = "{pairs: a whole number, or a fraction below 1; every: steps}, or {dataset: PATH, every: steps}"
+STOPPING_NEED = "{patience: a whole number above 0, threshold: 0 or above}"
+
+
+def check_validation(validation: dict[str, Any], early_stopping: dict[str, Any], name: str) -> None:
+    """UserError that names the recipe's key, the value and what is needed."""
+    if validation:
+        source = validation.keys() & {"pairs", "dataset"}
+        amount = validation.get("pairs", 1)
+        good = len(source) == 1 and validation.keys() == {*source, "every"} and is_count(validation["every"])
+        if not good or not (is_count(amount) or (isinstance(amount, float) and 0 < amount < 1)):
+            raise UserError(f"{name}: validation is {validation!r}; needed: {VALIDATION_NEED}.")
+    if early_stopping:
+        threshold = early_stopping.get("threshold", 0)
+        known = {"patience"} <= early_stopping.keys() <= {"patience", "threshold"}
+        number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+        if not known or not is_count(early_stopping["patience"]) or not number or not 0 <= threshold < math.inf:
+            raise UserError(f"{name}: early_stopping is {early_stopping!r}; needed: {STOPPING_NEED}.")
+        if not validation:
+            raise UserError(f"{name}: early_stopping needs validation: {VALIDATION_NEED}.")
+
+
+def is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def split(data: Preferences, languages: list[str], training_sources: int, amount: float | None, seed: int) -> list[int]:
+    """Indices of the pairs to validate on, ascending.
+
+    Those of the sources from number `training_sources` on; else `amount` of all pairs, a count, or a fraction if below 1.
+    """
+    if amount is None:
+        trained = {str(pair.prompt) for pair in data.pairs if pair.source < training_sources}
+        held = [i for i, p in enumerate(data.pairs) if p.source >= training_sources and str(p.prompt) not in trained]
+        if not held:
+            raise UserError("validation.dataset: none of its pairs is left. Give pairs that are not trained on.")
+        return held
+    count = amount if amount >= 1 else max(1, round(amount * len(data.pairs)))
+    if count >= len(data.pairs):
+        raise UserError(f"validation.pairs is {count}, but there are {len(data.pairs)} pairs in all. Give fewer.")
+    held = sorted(draw(data.pairs, languages, int(count), seed))
+    if not held:
+        raise UserError(f"validation.pairs is {count}: more pairs than that share each prompt. Give more.")
+    return held
+
+
+def draw(pairs: list[Pair], languages: list[str], count: int, seed: int) -> list[int]:
+    """`count` indices (fewer where pairs with one prompt do not fit), each language in its share, whole prompts only."""
+    chosen: list[int] = []
+    for language, share in shares(Counter(languages), count).items():
+        by_prompt: dict[str, list[int]] = {}
+        for index, pair in enumerate(pairs):
+            if languages[index] == language:
+                by_prompt.setdefault(str(pair.prompt), []).append(index)
+        groups = list(by_prompt.values())
+        room = share
+        for number in np.random.default_rng([seed, len(groups)]).permutation(len(groups)):
+            if len(groups[number]) <= room:
+                chosen += groups[number]
+                room -= len(groups[number])
+    return chosen
+
+
+def shares(counts: Counter, total: int) -> dict[str, int]:
+    """`total` split in proportion to the counts; what rounding leaves goes to the largest remainders."""
+    exact = {name: total * number / counts.total() for name, number in sorted(counts.items())}
+    result = {name: int(value) for name, value in exact.items()}
+    by_rest = sorted(exact, key=lambda name: (result[name] - exact[name], name))
+    for name in by_rest[: total - sum(result.values())]:
+        result[name] += 1
+    return result
+
+
+def is_stale(losses: list[float], patience: int, threshold: float) -> bool:
+    """Whether the last `patience` validation losses have not come more than `threshold` below the least before."""
+    least, since = math.inf, 0
+    for loss in losses:
+        if loss < least - threshold:
+            since = 0
+        else:
+            since += 1
+        least = min(least, loss)
+    return since >= patience
+
+
+def losses_of(log_history: list[dict[str, Any]]) -> list[float]:
+    return [entry["eval_loss"] for entry in log_history if "eval_loss" in entry]
+
+
+def validations_of(log_history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One record a validation, for training.json, from the trainer's log, which checkpoints keep."""
+    keys = ("loss", "nll", "odds_ratio_loss", "log_odds", "accuracy", "pairs", "seconds")
+    found = [entry for entry in log_history if "eval_loss" in entry]
+    return [{"step": entry["step"], **{key: entry[f"eval_{key}"] for key in keys}} for entry in found]
