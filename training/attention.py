@@ -65,19 +65,24 @@ class Varlen:
 def run_packed(model: torch.nn.Module, batch: dict[str, Any], path: str) -> Any:
     """The output of `model`, as the trainer wrapped it, for a packed micro-batch: the one place that calls it."""
     ids = batch["input_ids"]
+    dtype = next(model.parameters()).dtype
     # Without a 4D mask transformers would look into position_ids for packed sequences, and wait for the device.
     unused = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=ids.device)
     seen = {
-        "branches": lambda: {"branches": lay_branches(batch["spans"], ids.device), "attention_mask": unused},
+        "branches": lambda: {"branches": lay_branches(batch["spans"], ids.device, dtype), "attention_mask": unused},
         "varlen": lambda: {"varlen": lay_varlen(batch["spans"], ids.device), "attention_mask": unused},
         "masked": lambda: {"attention_mask": dense_mask(batch["spans"], ids.shape[1], ids.device)},
     }[path]()
     return model(input_ids=ids, position_ids=batch["position_ids"], use_cache=False, **seen)
 
 
-def lay_branches(spans: list[Span], device: torch.device) -> Branches:
+def lay_branches(spans: list[Span], device: torch.device, dtype: torch.dtype = torch.float32) -> Branches:
+    """On a CPU the masks are sums to add, in the weights' `dtype`: SDPA would turn booleans into such in every layer."""
     masks = [torch.ones(s.rejected, s.prompt + s.rejected, dtype=torch.bool, device=device) for s in spans]
-    return Branches(spans, [mask.tril(span.prompt) for mask, span in zip(masks, spans, strict=True)])
+    masks = [mask.tril(span.prompt) for mask, span in zip(masks, spans, strict=True)]
+    if device.type == "cpu":
+        masks = [torch.zeros(mask.shape, dtype=dtype).masked_fill(~mask, -torch.inf) for mask in masks]
+    return Branches(spans, masks)
 
 
 def lay_varlen(spans: list[Span], device: torch.device) -> Varlen:
@@ -119,14 +124,17 @@ def attend_branches(
     if not shared:
         key, value = (x.repeat_interleave(query.shape[1] // x.shape[1], 1) for x in (key, value))
     options = {"scale": scaling, "dropout_p": dropout, "enable_gqa": shared}
+    # By split and cat: the gradient of a slice would be a row of zeros as long as the whole, for each pair and layer.
+    queries = iter(query.split([n for span in branches.spans for n in (span.prompt + span.chosen, span.rejected)], 2))
+    sizes = [n for span in branches.spans for n in (span.prompt, span.chosen, span.rejected)]
+    pieces = iter(zip(key.split(sizes, 2), value.split(sizes, 2), strict=True))
     parts = []
-    for span, mask in zip(branches.spans, branches.masks, strict=True):
-        first = slice(span.start, span.branch)
-        own = (x[:, :, first] for x in (query, key, value))
-        parts.append(F.scaled_dot_product_attention(*own, is_causal=True, **options))
-        prompt, rejected = slice(span.start, span.start + span.prompt), slice(span.branch, span.end)
-        seen = (torch.cat([x[:, :, prompt], x[:, :, rejected]], 2) for x in (key, value))
-        parts.append(F.scaled_dot_product_attention(query[:, :, rejected], *seen, attn_mask=mask, **options))
+    for mask in branches.masks:
+        prompt, chosen, rejected = next(pieces), next(pieces), next(pieces)
+        for mine, own_mask in ((chosen, None), (rejected, mask)):
+            keys, values = (torch.cat(both, 2) for both in zip(prompt, mine, strict=True))
+            seen = {"attn_mask": own_mask, "is_causal": own_mask is None}
+            parts.append(F.scaled_dot_product_attention(next(queries), keys, values, **seen, **options))
     return torch.cat(parts, 2).transpose(1, 2), None
 
 

@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
 from command import UserError
 from training.attention import run_packed
 
 VOCABULARY_CHUNK = 8192  # words a tile of the projection
+KEPT_LOGITS = 1 << 28  # bytes
+ROWS = 64  # tokens whose softmax is taken at once: 12 MB at 49,152 words
 
 # What the models of transformers 5.23 do to logits after the head, by key of their config, and the value that does nothing.
 AFTER_THE_HEAD = {
@@ -40,14 +43,61 @@ def token_log_probs(
         return run_packed(model, batch, attention).logits
 
 
+def project(
+    states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, target: torch.Tensor
+) -> torch.Tensor:
+    """Log-probabilities (N,) fp32 of `target` (N,) from hidden states (N, H) and the head's weight (V, H).
+
+    TRL's kernel computes a tile of the logits twice, to hold no more than that tile. On a CPU in fp32, where arithmetic is
+    what counts, the logits of the first tokens are kept instead, as many as KEPT_LOGITS bytes hold.
+    """
+    kept = 0
+    if weight.dtype == torch.float32 and weight.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+        kept = min(len(target), KEPT_LOGITS // (4 * len(weight)))
+    parts = [KeptLogProbs.apply(states[:kept], weight, bias, target[:kept])] if kept else []
+    if kept < len(target):
+        rest = (states[kept:], weight, bias, target[kept:], 1.0, VOCABULARY_CHUNK, None, 1.0, ())
+        parts.append(ChunkedLogProbFunction.apply(*rest)[0])
+    return torch.cat(parts)
+
+
+class KeptLogProbs(torch.autograd.Function):
+    """`project` with all log-probabilities (N, V) kept from forward to backward, and turned into their gradient in place."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, target: torch.Tensor
+    ) -> torch.Tensor:
+        every = torch.nn.functional.linear(states, weight, bias)
+        for rows in every.split(ROWS):
+            rows.copy_(rows.log_softmax(-1))
+        ctx.save_for_backward(states, weight, target)
+        ctx.every = every
+        return every.gather(1, target[:, None])[:, 0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """d log p(y) / d logits = onehot(y) - p."""
+        states, weight, target = ctx.saved_tensors
+        every, ctx.every = ctx.every, None
+        logits = every.exp_().mul_(-gradient[:, None])
+        logits.scatter_add_(1, target[:, None], gradient[:, None])
+        needs_states, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        return (
+            logits @ weight if needs_states else None,
+            logits.T @ states if needs_weight else None,
+            logits.sum(0) if needs_bias else None,
+            None,
+        )
+
+
 @contextmanager
 def projecting(head: torch.nn.Linear, source: torch.Tensor, target: torch.Tensor) -> Iterator[None]:
     """Let `head` map hidden states (1, L, H) to log-probabilities (N,), tile by tile, never to logits."""
 
     def log_probs(hidden: torch.Tensor) -> torch.Tensor:
-        states = hidden[0, source]
-        chunk = VOCABULARY_CHUNK
-        return ChunkedLogProbFunction.apply(states, head.weight, head.bias, target, 1.0, chunk, None, 1.0, ())[0]
+        return project(hidden[0, source], head.weight, head.bias, target)
 
     before = head.__dict__.get("forward")  # set on the module by some wrappers
     head.forward = log_probs

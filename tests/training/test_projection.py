@@ -52,9 +52,11 @@ def assert_equals_logits(model, batch):
         torch.testing.assert_close(found_gradients[name], gradient, rtol=1e-4, atol=1e-5, msg=name)
 
 
+@pytest.mark.parametrize("kept", [0, 10, 1000])  # tokens whose logits are kept: none, some, all
 @pytest.mark.parametrize("chunk", [7, 8192])
-def test_equals_log_softmax_of_logits(tiny_model, batch, chunk, monkeypatch):
+def test_equals_log_softmax_of_logits(tiny_model, batch, chunk, kept, monkeypatch):
     monkeypatch.setattr("training.projection.VOCABULARY_CHUNK", chunk)
+    monkeypatch.setattr("training.projection.KEPT_LOGITS", kept * 4 * tiny_model.config.vocab_size)
     assert_equals_logits(tiny_model, batch)
 
 
