@@ -31,7 +31,9 @@ def run_alone(spec: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         wanted, found = Path(folder) / "spec.json", Path(folder) / "result.json"
         wanted.write_text(json.dumps(spec | {"folder": folder}))
-        done = subprocess.run([sys.executable, __file__, wanted, found], stdout=sys.stderr, check=False)
+        environment = {**os.environ, **spec.get("environment", {})}
+        command = [sys.executable, __file__, wanted, found]
+        done = subprocess.run(command, env=environment, stdout=sys.stderr, check=False)
         if not found.exists():
             return {"failed": f"exit status {done.returncode}"}
         return json.loads(found.read_text())
@@ -40,17 +42,12 @@ def run_alone(spec: dict[str, Any]) -> dict[str, Any]:
 def measure(spec: dict[str, Any]) -> dict[str, Any]:
     """Train `spec["steps"]` (pairs of token ids by step; the first is a warm-up) and say what it took.
 
-    `seconds`, `cpu_seconds`: of the steps after the first; `peak_bytes`: the most that was held above weights and
+    `step_seconds`, `step_cpu_seconds`: of the steps after the first; `peak_bytes`: the most that was held above weights and
     optimizer state; `losses`: by step, the first of them with the base's weights.
     """
     import torch
 
     torch.manual_seed(0)
-    torch.backends.cuda.matmul.allow_tf32 = False
-    if spec["contender"] == "ours":
-        from training.memory import keep_heap
-
-        keep_heap()
     model = load(spec)
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     clock = make_clock()
@@ -60,13 +57,14 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
     held = before + 2 * weights  # AdamW's two moments
     response = sum(len(c) + len(r) for step in spec["steps"][1:] for _, c, r in step)
     pairs = sum(map(len, spec["steps"][1:]))
+    wall, cpu = (sum(times) for times in zip(*clock.steps, strict=True))
     return {
         "pairs": pairs,
-        "seconds": round(clock.wall, 3),
-        "cpu_seconds": round(clock.cpu, 3),
-        "cpu_seconds_per_pair": round(clock.cpu / pairs, 3),
-        "pairs_per_second": round(pairs / clock.wall, 4),
-        "response_tokens_per_second": round(response / clock.wall, 1),
+        "step_seconds": [round(seconds, 3) for seconds, _ in clock.steps],
+        "step_cpu_seconds": [round(seconds, 3) for _, seconds in clock.steps],
+        "cpu_seconds_per_pair": round(cpu / pairs, 3),
+        "pairs_per_second": round(pairs / wall, 4),
+        "response_tokens_per_second": round(response / wall, 1),
         "peak_bytes": peak_memory() - held,
         "losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry],
     }
@@ -97,6 +95,7 @@ def training_arguments(spec: dict[str, Any]) -> dict[str, Any]:
         "report_to": "none",
         "disable_tqdm": True,
         "use_cpu": spec["device"] == "cpu",
+        "activation_checkpointing": spec["checkpointing"],
         "bf16": spec["dtype"] == "bfloat16",
         "seed": 0,
     }
@@ -211,11 +210,12 @@ def stand_in() -> Any:
 
 
 def make_clock() -> Any:
-    """A callback that adds up the wall and CPU seconds of all optimizer steps but the first."""
+    """A callback that notes the wall and CPU seconds of all optimizer steps but the first."""
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
-        wall = cpu = 0.0
+        def __init__(self) -> None:
+            self.steps: list[tuple[float, float]] = []
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.started = now()
@@ -223,8 +223,7 @@ def make_clock() -> Any:
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if state.global_step > 1:
                 wall, cpu = now()
-                self.wall += wall - self.started[0]
-                self.cpu += cpu - self.started[1]
+                self.steps.append((wall - self.started[0], cpu - self.started[1]))
 
     return Clock()
 

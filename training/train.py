@@ -18,7 +18,6 @@ from inference.loading import Source, resolve
 from run_folder import read_json, require_space, whole_file, write_json
 from training.checkpoints import bytes_in, checkpoints, newest_whole, sweep, told_write_failure
 from training.combinations import check_machine
-from training.memory import keep_heap
 from training.outcome import draw_or_tell, outcome, save_model
 from training.preferences import Preferences, load_preferences
 from training.preparation import prepare_pairs
@@ -123,7 +122,6 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     started, begun = datetime.now(UTC), time.monotonic()
     arguments = training_arguments(recipe, 1, run_dir)  # a wrong one is told before anything is loaded
     check_processes(arguments.world_size)
-    keep_heap()
     print(f"loading {source.name} …", file=sys.stderr)
     from inference.loading import fetch, load_tokenizer
     from training.adapters import load_trainable, merge

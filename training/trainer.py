@@ -112,7 +112,7 @@ class ORPOTrainer(Trainer):
         source, target = (torch.cat([tensors[f"{part}_{kind}"] for part in parts]) for kind in ("source", "target"))
         if self.activations:
             self.activations.apply(tensors["input_ids"].shape[1])
-        log_probs = token_log_probs(model, tensors, source, target, self.attention)
+        log_probs = token_log_probs(model, tensors, source, target, self.attention, self.micro_batch_tokens)
         if not batch["counts"]:
             return nothing(log_probs)
         by_part = dict(zip(parts, log_probs.split([len(tensors[f"{part}_source"]) for part in parts]), strict=True))
