@@ -128,6 +128,8 @@ def shape(pairs: list[EncodedPair]) -> dict[str, Any]:
 def compare(runs: list[dict[str, Any]], peer: str) -> list[dict[str, Any]]:
     """Ours against each way of a peer that ran, on the steps that both ran: how many times its speed, how much of its memory."""
     fast, small = (r for r in runs if r["contender"] == "ours" and r["objective"] == OBJECTIVES[peer])
+    if "failed" in fast or "failed" in small:
+        return []
     found = []
     for run in runs:
         if run["contender"] != peer or "failed" in run:

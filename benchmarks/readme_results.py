@@ -40,13 +40,13 @@ TRAINING_WORDS = {
         "pairs": "{} pair(s)",
         "intro": (
             "{pairs} of {of} real pairs over all lengths (mean {tokens_per_pair:,.0f} tokens, padding one pair at a time makes "
-            "{padded:.2f} times as many; of all pairs {all_padded:.2f}), max_length {max_length:,}, {model} in fp32 on "
+            "{padded:.2f} times as many; of all pairs {all_padded:.2f}), max_length {max_length:,}, {model} in {dtype} on "
             "{cores} cores. Faster: in CPU seconds a pair, by `ours, {fast} tokens`. Memory: peak above weights and optimizer state; "
             "in brackets for `ours, {small} tokens`. The first losses agree to {parity:.0e} where the means are over the same pairs."
         ),
         "scaling": "Tokens a second and peak memory of ours, by size: {}.",
         "preparation": (
-            "From pairs to token ids, 584 real rows: {cold:.1f} times the rows a second of TRL's own `map`, {cached:.0f} times from "
+            "From pairs to token ids, {rows} real rows: {cold:.1f} times the rows a second of TRL's own `map`, {cached:.0f} times from "
             "the cache."
         ),
         "moved": (
@@ -61,11 +61,11 @@ TRAINING_WORDS = {
         "pairs": "{} 对",
         "intro": (
             "从 {of} 对真实数据中按长度均匀取 {pairs} 对（平均 {tokens_per_pair:,.0f} 个词元，逐对填充会变为 {padded:.2f} 倍，全部数据为 "
-            "{all_padded:.2f} 倍），max_length {max_length:,}，{model}，fp32，{cores} 个核心。速度按每对的 CPU 秒计，以“保留 {fast} "
+            "{all_padded:.2f} 倍），max_length {max_length:,}，{model}，{dtype}，{cores} 个核心。速度按每对的 CPU 秒计，以“保留 {fast} "
             "个词元”为准；内存为权重和优化器状态之外的峰值，括号内为“保留 {small} 个词元”。在均值取自同一批数据时，首步损失相差不超过 {parity:.0e}。"
         ),
         "scaling": "本项目在不同规模下每秒的词元数与内存峰值：{}。",
-        "preparation": "从偏好对到词元编号（584 行真实数据）：每秒行数是 TRL 自带 `map` 的 {cold:.1f} 倍，读缓存时为 {cached:.0f} 倍。",
+        "preparation": "从偏好对到词元编号（{rows} 行真实数据）：每秒行数是 TRL 自带 `map` 的 {cold:.1f} 倍，读缓存时为 {cached:.0f} 倍。",
         "moved": (
             "学习率 5e-6 时一步中发生变化的权重：纯 bf16 权重 {bf16:.1%}，`adamw_bf16_exact` 以 16 + 16 位保存的主权重 {exact:.1%}，"
             "fp32 权重 {fp32:.1%}。"
@@ -112,7 +112,7 @@ def training_text(name: str) -> str:
     words = TRAINING_WORDS[name]
     step = read_json(RESULTS / "orpo_step.json")
     scaling = read_json(RESULTS / "orpo_scaling.json")["runs"]
-    preparation = read_json(RESULTS / "preparation_real.json")["times_the_peer"]
+    preparation = read_json(RESULTS / "preparation_real.json")
     moved = read_json(RESULTS / "moved_weights.json")["moved"]
     share = {
         "bf16": moved["bf16"][0]["weights"],
@@ -138,7 +138,7 @@ def step_intro(step: dict[str, Any], words: dict[str, Any]) -> str:
     parity = max(abs(r["first_loss"] / r["our_first_loss"] - 1) for r in same)
     sample = step["sample"]
     return words["intro"].format(
-        **sample, all_padded=sample["all"]["padded"], max_length=step["max_length"], model=step["model"],
+        **sample, all_padded=sample["all"]["padded"], max_length=step["max_length"], model=step["model"], dtype=step["dtype"],
         cores=step["hardware"]["cores"], fast=max(own), small=min(own), parity=parity,
     )  # fmt: skip
 

@@ -47,7 +47,6 @@ def load_trainable(
     except ValueError as error:
         raise UserError(f"lora.target_modules {lora['target_modules']}: {error}") from None
     config.base_model_name_or_path = base_name(source)
-    model.enable_input_require_grads()  # so that gradient checkpointing finds a way back through the frozen layers
     # At "auto", its default, each save would ask the Hub for the base's config to see whether words were added.
     model.save_pretrained = functools.partial(model.save_pretrained, save_embedding_layers=False)
     return model
@@ -120,10 +119,11 @@ def merge(run_dir: Path, weights: str) -> None:
     Added in fp32 and rounded once, to `weights`. UserError where RUN_DIR/model is no adapter.
     """
     model_folder, adapter = run_dir / "model", run_dir / "adapter"
-    if not (model_folder / "adapter_config.json").is_file():
+    if (model_folder / "adapter_config.json").is_file():
+        with whole_folder(adapter) as folder:
+            shutil.copytree(model_folder, folder, dirs_exist_ok=True)
+    elif model_folder.exists() or not (adapter / "adapter_config.json").is_file():  # else killed while merging
         raise UserError(f"{model_folder} is no adapter, so there is nothing to merge.")
-    with whole_folder(adapter) as folder:
-        shutil.copytree(model_folder, folder, dirs_exist_ok=True)
     source = replace(resolve(str(adapter)), name="the adapter and its base")
     print(f"merging {adapter} into its base", file=sys.stderr)
     model = load_model(source, dtype="float32", device="cpu").to(getattr(torch, DTYPES[weights]))

@@ -65,7 +65,7 @@ class Varlen:
 def run_packed(model: torch.nn.Module, batch: dict[str, Any], path: str) -> Any:
     """The output of `model`, as the trainer wrapped it, for a packed micro-batch: the one place that calls it."""
     ids = batch["input_ids"]
-    dtype = next(model.parameters()).dtype
+    dtype = compute_dtype(ids.device, next(model.parameters()).dtype)
     # Without a 4D mask transformers would look into position_ids for packed sequences, and wait for the device.
     unused = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=ids.device)
     seen = {
@@ -77,12 +77,17 @@ def run_packed(model: torch.nn.Module, batch: dict[str, Any], path: str) -> Any:
 
 
 def lay_branches(spans: list[Span], device: torch.device, dtype: torch.dtype = torch.float32) -> Branches:
-    """On a CPU the masks are sums to add, in the weights' `dtype`: SDPA would turn booleans into such in every layer."""
-    masks = [torch.ones(s.rejected, s.prompt + s.rejected, dtype=torch.bool, device=device) for s in spans]
-    masks = [mask.tril(span.prompt) for mask, span in zip(masks, spans, strict=True)]
-    if device.type == "cpu":
-        masks = [torch.zeros(mask.shape, dtype=dtype).masked_fill(~mask, -torch.inf) for mask in masks]
+    """The masks are sums to add, in the `dtype` of the queries: SDPA would turn booleans into such in every layer."""
+    masks = []
+    for span in spans:
+        hidden = torch.full((span.rejected, span.prompt + span.rejected), -torch.inf, dtype=dtype, device=device)
+        masks.append(hidden.triu(span.prompt + 1))
     return Branches(spans, masks)
+
+
+def compute_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """What SDPA computes in where the weights are `dtype`."""
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else dtype
 
 
 def lay_varlen(spans: list[Span], device: torch.device) -> Varlen:
@@ -120,10 +125,9 @@ def attend_branches(
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention interface: query (1, H, L, D), key and value (1, KV, L, D) → (1, L, H, D)."""
     refuse_what_is_not_computed(module, branches, extra)
-    shared = query.device.type == "cpu"  # CUDA's kernel for masks has no grouped queries
-    if not shared:
+    if query.device.type != "cpu":  # CUDA's kernel for masks has no grouped queries
         key, value = (x.repeat_interleave(query.shape[1] // x.shape[1], 1) for x in (key, value))
-    options = {"scale": scaling, "dropout_p": dropout, "enable_gqa": shared}
+    options = {"scale": scaling, "dropout_p": dropout, "enable_gqa": query.shape[1] != key.shape[1]}
     # By split and cat: the gradient of a slice would be a row of zeros as long as the whole, for each pair and layer.
     queries = iter(query.split([n for span in branches.spans for n in (span.prompt + span.chosen, span.rejected)], 2))
     sizes = [n for span in branches.spans for n in (span.prompt, span.chosen, span.rejected)]
@@ -153,7 +157,9 @@ def attend_varlen(
     from torch.nn.attention import varlen as flash
 
     refuse_what_is_not_computed(module, varlen, extra, dropout)
-    rows = [x[0].transpose(0, 1) for x in (query, key, value)]  # (L, H, D)
+    # Autocast does not know this kernel: with fp32 weights RoPE hands over fp32 queries beside bf16 values.
+    dtype = compute_dtype(value.device, value.dtype)
+    rows = [x[0].transpose(0, 1).to(dtype) for x in (query, key, value)]  # (L, H, D)
     out = flash.varlen_attn(
         rows[0],
         rows[1][varlen.keys],
@@ -190,8 +196,8 @@ AttentionInterface.register(PATHS["branches"], attend_branches)
 AttentionInterface.register(PATHS["varlen"], attend_varlen)
 
 
-def use_path(model: Any, path: str, longest: int) -> None:
-    """Let `model` attend by `path` over branches of at most `longest` tokens.
+def use_path(model: Any, path: str, longest: int, device: torch.device) -> None:
+    """Let `model` attend by `path` over branches of at most `longest` tokens, on `device`.
 
     UserError where its layers compute something else than full attention over that length, or the path cannot be.
     """
@@ -210,8 +216,13 @@ def use_path(model: Any, path: str, longest: int) -> None:
             + ("Choose another model." if others else f"Set max_length {window}.")
         )
     if path == "varlen":
-        check_varlen(next(model.parameters()).device)
+        check_varlen(device)
     model.set_attn_implementation(PATHS[path])
+    if config._attn_implementation != PATHS[path]:  # transformers only warns
+        raise UserError(
+            f"{config.model_type} does not take its attention from transformers' AttentionInterface, which shared prompts "
+            "need. Choose another model."
+        )
 
 
 def check_varlen(device: torch.device, attend: Callable = attend_varlen) -> None:
@@ -226,7 +237,10 @@ def check_varlen(device: torch.device, attend: Callable = attend_varlen) -> None
         torch.randn(1, heads, spans[-1].end, 64, device=device, generator=made, dtype=torch.bfloat16)
         for heads in (8, 2, 2, 8)
     ]
-    ours = _with_gradients(attend, states, varlen=lay_varlen(spans, device))
+    try:
+        ours = _with_gradients(attend, states, varlen=lay_varlen(spans, device))
+    except RuntimeError as error:
+        raise WorkError(f"attention: varlen cannot run on this device ({error}). Set attention: branches.") from None
     exact = _with_gradients(attend_branches, states, branches=lay_branches(spans, device))
     for name, one, other in zip(("output", "query", "key", "value"), ours, exact, strict=True):
         error = ((one - other).abs().max() / other.abs().max()).item()

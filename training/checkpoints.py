@@ -78,11 +78,11 @@ def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
     return None, torn
 
 
-def best_entry(log_history: list[dict[str, Any]], threshold: float = 0.0) -> dict[str, Any] | None:
-    """The validation with the least loss, the earliest of equals; a later one must be less by more than `threshold`."""
+def best_entry(log_history: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The validation with the least loss, the earliest of equals."""
     best = None
     for entry in log_history:
-        if "eval_loss" in entry and (best is None or entry["eval_loss"] < best["eval_loss"] - threshold):
+        if "eval_loss" in entry and (best is None or entry["eval_loss"] < best["eval_loss"]):
             best = entry
     return best
 

@@ -70,6 +70,10 @@ def optimizer_faults(recipe: "Recipe") -> list[tuple[bool, str]]:
     full = recipe.lora is None
     narrow = recipe.weights == "bf16"
     return [
+        (
+            recipe.attention == "varlen" and recipe.precision == "fp32",
+            "attention: varlen computes in bf16. Set precision: bf16, or attention: branches.",
+        ),
         (narrow and recipe.precision == "fp32", "weights: bf16 compute in bf16. Set precision: bf16 too."),
         (
             recipe.optimizer == EXACT and not full,
@@ -123,8 +127,9 @@ def check_sharding(recipe: "Recipe") -> None:
     for name in ("FSDP", "DEEPSPEED"):
         if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() in ("false", "0", ""):
             continue
-        if recipe.lora is not None:
-            raise UserError(f"lora is not supported under {name}. Launch one process, or DDP.")
+        for key, value in (("lora", recipe.lora), ("early_stopping", recipe.early_stopping or None)):
+            if value is not None:
+                raise UserError(f"{key} is not supported under {name}. Launch one process, or DDP.")
         if recipe.weights == "bf16" or BITSANDBYTES.search(recipe.optimizer):
             raise UserError(
                 f"{name} keeps its share of the weights in fp32 and computes in bf16, whatever the recipe says. "

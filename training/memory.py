@@ -16,7 +16,8 @@ class ActivationBudget:
     """Keeps the activations of a micro-batch to those of `tokens` tokens, by recomputing as many layers as it takes.
 
     So a pair longer than micro_batch_tokens costs time instead of memory, and only as much as it must. The first layers are
-    recomputed, since that happens last in the backward pass, when the others' activations are gone.
+    recomputed, since that happens last in the backward pass, when the others' activations are gone. A model without
+    activation checkpointing keeps everything.
     """
 
     def __init__(self, model: Any, tokens: int) -> None:
@@ -24,6 +25,8 @@ class ActivationBudget:
 
         self.tokens = tokens
         self.layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+        if not model.supports_gradient_checkpointing:
+            self.layers = []
         if self.layers:
             model.activation_checkpointing_enable({"use_reentrant": False})
             self.apply(0)

@@ -35,7 +35,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{run_dir}/model is merged already.")
         return 0
     if not (run_dir / "model" / "config.json").is_file():
-        adapter_base(run_dir / "model")  # a base that cannot be found is told before torch is imported
+        here = run_dir / "model" if (run_dir / "model").is_dir() else run_dir / "adapter"  # killed while merging
+        adapter_base(here)  # a base that cannot be found is told before torch is imported
         size = {"fp32": 4, "bf16": 2}[record["recipe"]["weights"]]
         require_space(run_dir, size * record["parameters"], "merging")
         from training.adapters import merge

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from inference.loading import Source
-from run_folder import file_sha256, read_json, whole_folder
+from run_folder import file_sha256, read_json, whole_folder, write_json
+from training.preferences import Preferences
+from training.recipe import Recipe
+from training.validation import validations_of
 
 
 def save_model(trainer: Any, weights: dict | None, tokenizer: Any, run_dir: Path) -> None:
@@ -36,7 +39,30 @@ def save_model(trainer: Any, weights: dict | None, tokenizer: Any, run_dir: Path
         tokenizer.save_pretrained(folder)
 
 
-def outcome(run_dir: Path, name: str | None, source: Source, model: Any, tokenizer: Any) -> dict[str, Any]:
+def write_outcome(
+    run_dir: Path,
+    recipe: Recipe,
+    kept: Preferences,
+    read_sha256: str,
+    trainer: Any,
+    source: Source,
+    tokenizer: Any,
+    ended: dict[str, Any],
+) -> None:
+    """training.json and the plots of a run whose model is saved. `ended`: when and how it did."""
+    from training.record import steps_of, training_record
+
+    history = trainer.state.log_history
+    record = training_record(recipe, kept, read_sha256, steps_of(history))
+    record |= ended | {"seconds": round(sum(step["seconds"] for step in record["steps"]), 1)}
+    if recipe.validation:
+        record["validation"] = validations_of(history)
+    write_json(run_dir / "training.json", record | identify(run_dir, recipe.name, source, trainer.model, tokenizer))
+    (run_dir / "stopped.json").unlink(missing_ok=True)  # of an earlier attempt
+    draw_or_tell(run_dir)
+
+
+def identify(run_dir: Path, name: str | None, source: Source, model: Any, tokenizer: Any) -> dict[str, Any]:
     """What came of the run: the part of training.json that identifies base, template and weights."""
     from inference.loading import identity
     from training.adapters import adapter_record, count_parameters

@@ -37,6 +37,8 @@ def validation_numbers(step: int, metrics: dict[str, Any]) -> str:
 class StepBar(TrainerCallback):
     """One bar over the optimizer steps, in 120 columns: steps, time passed and left, the ORPO numbers, tokens a second."""
 
+    bar: Any = None  # until training begins
+
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.bar = tqdm(
             total=state.max_steps,
@@ -58,7 +60,8 @@ class StepBar(TrainerCallback):
             self.bar.write(validation_numbers(state.global_step, metrics), file=sys.stderr)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
 
 
 class StepLines(TrainerCallback):

@@ -17,6 +17,7 @@ from command import UserError
 from training.attention import run_packed
 
 VOCABULARY_CHUNK = 8192  # words of a tile of the projection, at most
+KERNEL_TOKENS = 4096  # TRL's kernel takes no more tokens at once
 TILE = 1 << 22  # logits of a tile on a CPU: TRL's kernel holds about ten of them
 KEPT_LOGITS = 1 << 28  # bytes
 ROWS = 64  # tokens whose softmax is taken at once: 12 MB at 49,152 words
@@ -64,7 +65,7 @@ def project(
     kept = min(kept, len(target), KEPT_LOGITS // (4 * len(weight)))
     parts = [KeptLogProbs.apply(states[:kept], weight, bias, target[:kept])] if kept else []
     if kept < len(target):
-        words = max(1, TILE // (len(target) - kept)) if on_cpu else VOCABULARY_CHUNK
+        words = max(1, TILE // min(len(target) - kept, KERNEL_TOKENS)) if on_cpu else VOCABULARY_CHUNK
         rest = (states[kept:], weight, bias, target[kept:], 1.0, min(words, VOCABULARY_CHUNK), None, 1.0, ())
         parts.append(ChunkedLogProbFunction.apply(*rest)[0])
     return torch.cat(parts)

@@ -48,12 +48,22 @@ OWN_TRAINER_ARGS = {
     "remove_unused_columns": "own loading of the pairs",
 }
 LAUNCHER_ARGS = ("fsdp", "deepspeed", "parallelism_config", "accelerator_config")  # how processes share the work
+LOSES_STATE = {  # the run would not be the recipe's any more once it is resumed
+    "save_only_model": "checkpoints could not be continued",
+    "ignore_data_skip": "a resumed run would begin at its first pairs again",
+    "save_strategy": "save_steps says when",
+    "load_best_model_at_end": "early_stopping does it",
+}
 NO_USE = (
     "dataloader_",
     "eval_",
     "per_device_",
     "group_by",
-    "label_smoothing",
+    "label_",
+    "metric_for_",
+    "greater_is_",
+    "prediction_",
+    "do_",
     "length_column",
 )  # an item is a whole step
 
@@ -193,6 +203,8 @@ def check_trainer_args(recipe: Recipe, name: str) -> None:
     for key in recipe.trainer_args:
         if key in OWN_TRAINER_ARGS:
             raise UserError(f"{name}: trainer_args.{key} is set by the recipe's own {OWN_TRAINER_ARGS[key]}. Use that.")
+        if key in LOSES_STATE:
+            raise UserError(f"{name}: trainer_args.{key} is not supported: {LOSES_STATE[key]}. Remove it.")
         value = recipe.trainer_args[key]
         if isinstance(value, int | float) and value < 0:
             raise UserError(f"{name}: trainer_args.{key} is {value!r}; needed: 0 or above.")

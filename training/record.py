@@ -22,7 +22,6 @@ STEP_KEYS = (
     "step", "loss", "nll", "odds_ratio_loss", "log_odds", "accuracy", "grad_norm", "learning_rate", "pairs", "tokens",
     "seconds",
 )  # fmt: skip
-LANGUAGES = ("zh", "en")
 
 
 def data_report(

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from command import UserError, run_command
 from inference.loading import Source, resolve
-from run_folder import read_json, require_space, whole_file, write_json
+from run_folder import read_json, require_space, whole_file
+from training.assembly import build_trainer, disk_needed, training_arguments, weight_bytes, weights_on_disk
 from training.checkpoints import bytes_in, checkpoints, newest_whole, sweep, told_write_failure
 from training.combinations import check_machine
-from training.outcome import draw_or_tell, outcome, save_model
+from training.outcome import draw_or_tell, save_model, write_outcome
 from training.preferences import Preferences, load_preferences
 from training.preparation import prepare_pairs
 from training.recipe import Recipe, load_recipe
@@ -31,8 +32,6 @@ from training.scale import (
     part,
     whole_state_dict,
 )
-from training.setup import build_trainer, disk_needed, training_arguments, weight_bytes, weights_on_disk
-from training.validation import validations_of
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -127,7 +126,6 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     from training.adapters import load_trainable, merge
     from training.early_stopping import has_stopped, load_best, run_steps
     from training.health import told_divergence
-    from training.record import steps_of, training_record
     from training.system_prompt import set_system_prompt
 
     tokenizer = load_tokenizer(source)
@@ -165,21 +163,15 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
         save_model(trainer, weights, tokenizer, run_dir)
         if recipe.merge_adapter:
             merge(run_dir, recipe.weights)
-    record = training_record(recipe, kept, data.sha256, steps_of(trainer.state.log_history))
-    times = {
+    ended = {
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "resumed_from": checkpoint.name if checkpoint else None,
         "stopped_early": early,
         "model_step": step,
-        "seconds": round(sum(step["seconds"] for step in record["steps"]), 1),
         "seconds_with_loading": round(time.monotonic() - begun, 1),
     }
-    if recipe.validation:
-        record["validation"] = validations_of(trainer.state.log_history)
-    write_json(run_dir / "training.json", record | times | outcome(run_dir, recipe.name, source, model, tokenizer))
-    (run_dir / "stopped.json").unlink(missing_ok=True)  # of an earlier attempt
-    draw_or_tell(run_dir)
+    write_outcome(run_dir, recipe, kept, data.sha256, trainer, source, tokenizer, ended)
     if recipe.early_stopping:
         print(f"the weights are those after step {step}, the least validation loss.")
     print(f"{run_dir}/model and {run_dir}/training.json are written.")

@@ -58,7 +58,7 @@ class ORPOTrainer(Trainer):
         shard_on_cpu_too()
         super().__init__(*args, train_dataset=plan, data_collator=self._collate_step, **kwargs)
         check_projectable(self.model)
-        use_path(self.model, attention, max(pair.longer_branch for pair in pairs))
+        use_path(self.model, attention, max(pair.longer_branch for pair in pairs), self.args.device)
         keep_fp32_where_it_counts(self.accelerator)
         self.pairs = pairs
         self.beta = beta
@@ -111,7 +111,7 @@ class ORPOTrainer(Trainer):
         parts = ["chosen", "rejected"] + (["prompt"] if self.objective == "sequence" else [])
         source, target = (torch.cat([tensors[f"{part}_{kind}"] for part in parts]) for kind in ("source", "target"))
         if self.activations:
-            self.activations.apply(tensors["input_ids"].shape[1])
+            self.activations.apply(batch["longest"])
         log_probs = token_log_probs(model, tensors, source, target, self.attention, self.micro_batch_tokens)
         if not batch["counts"]:
             return nothing(log_probs)
@@ -132,10 +132,12 @@ class ORPOTrainer(Trainer):
         pairs = [self.pairs[index] for index in items[0]]
         layout = pack_step([pair.length for pair in pairs], self.micro_batch_tokens)
         own = share(layout, self.accelerator.process_index, self.accelerator.num_processes)
+        # The first of each round of processes is the longest: all recompute as many layers, so that collectives agree.
+        longest = [sum(pairs[i].length for i in batch) for batch in layout[:: self.accelerator.num_processes]]
         return {
             "micro_batches": [
-                {"tensors": collate([pairs[i] for i in batch]), "pairs": len(batch), "counts": counts}
-                for batch, counts in own
+                {"tensors": collate([pairs[i] for i in batch]), "pairs": len(batch), "counts": counts, "longest": most}
+                for (batch, counts), most in zip(own, longest, strict=True)
             ],
             "pairs": len(pairs),
             "tokens": sum(pair.length for pair in pairs),
@@ -162,13 +164,17 @@ class ORPOTrainer(Trainer):
         pairs = self.train_dataset[number]
         model.zero_grad()
         set_torch_random_state(step["random_state"])
-        saved = Path(self.args.output_dir) / f"checkpoint-{number}"
-        if what_is_wrong(saved):
+        saved: Any = Path(self.args.output_dir) / f"checkpoint-{number}"
+        if self.accelerator.distributed_type == "DEEPSPEED":
+            saved = "the last checkpoint: DeepSpeed takes a step before its loss can be looked at"
+        elif what_is_wrong(saved):
             limit = self.args.save_total_limit
             self.args.save_total_limit = None  # the older ones may be the better ones
             try:
                 self._save_checkpoint(model, None)
             except WorkError as error:  # a full disk: the step and its pairs are told all the same
+                if self.accelerator.num_processes > 1:  # the others wait for this checkpoint
+                    raise
                 saved = f"not saved: {error}"
             self.args.save_total_limit = limit
         record = {

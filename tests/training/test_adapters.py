@@ -10,7 +10,7 @@ import yaml
 from command import UserError
 from inference.loading import adapter_base, load_model, resolve
 from tests.training.test_train import PAIRS
-from training import merge_adapter, setup, train
+from training import assembly, merge_adapter, train
 from training.adapters import base_name
 from training.recipe import check_recipe
 
@@ -223,7 +223,7 @@ def test_disk_space_by_what_is_trained():
     values = {"model": "m", "dataset": "d", "learning_rate": 1, "global_batch_size": 1, "epochs": 1}
     bf16 = {"weights": "bf16", "precision": "bf16"}
     exact = check_recipe({**values, **bf16, "optimizer": "adamw_bf16_exact"}, "r")
-    assert setup.disk_needed(model, exact) == 1000 * (2 * (2 + 10) + 2)
+    assert assembly.disk_needed(model, exact) == 1000 * (2 * (2 + 10) + 2)
     paged = check_recipe({**values, **bf16, "optimizer": "paged_adamw_32bit"}, "r")
-    assert setup.disk_needed(model, paged) == 1000 * (2 * (2 + 8) + 2)
-    assert setup.disk_needed(model.float(), check_recipe(values, "r")) == 1000 * (2 * (4 + 8) + 4)
+    assert assembly.disk_needed(model, paged) == 1000 * (2 * (2 + 8) + 2)
+    assert assembly.disk_needed(model.float(), check_recipe(values, "r")) == 1000 * (2 * (4 + 8) + 4)

@@ -11,6 +11,7 @@ from training.attention import Span, dense_mask, lay_branches, lay_varlen, run_p
 from training.encoding import EncodedPair
 from training.packing import collate
 
+CPU = torch.device("cpu")
 PAIRS = [
     EncodedPair([5, 6, 7], [8, 9, 2], [10, 11, 12, 13, 2]),
     EncodedPair([5], [2], [30, 31, 2]),
@@ -35,7 +36,7 @@ def test_mask_by_hand():
 
 
 def logits(model, pairs, path):
-    use_path(model, path, 200)
+    use_path(model, path, 200, CPU)
     return run_packed(model, collate(pairs), path).logits[0]
 
 
@@ -118,12 +119,19 @@ def test_varlen_is_checked_on_its_device_before_it_is_used(monkeypatch):
     for name in ("lay_branches", "lay_varlen"):
         lay = getattr(attention, name)
         monkeypatch.setattr(attention, name, lambda spans, device, lay=lay: lay(spans, cpu))
+    monkeypatch.setattr(attention, "compute_dtype", lambda device, dtype: dtype)
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", varlen_attn)
     attention.check_varlen(Device())
 
     def wrong(q, k, v, *rest, **options):
         return varlen_attn(q, k.roll(1, 0), v, *rest, **options)
 
+    def missing(*arguments, **options):
+        raise RuntimeError("No available kernel")
+
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", missing)
+    with pytest.raises(WorkError, match=r"cannot run on this device \(No available kernel\)"):
+        attention.check_varlen(Device())
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", wrong)
     with pytest.raises(WorkError, match="varlen differs on this device by"):
         attention.check_varlen(Device())
@@ -141,11 +149,18 @@ def test_layers_that_are_not_full_attention_are_refused(tiny_model):
     with pytest.raises(
         UserError, match=r"a sliding window of 128 tokens, and the longest pair has 200.*max_length 128"
     ):
-        use_path(tiny_model, "branches", 200)
-    use_path(tiny_model, "branches", 128)
+        use_path(tiny_model, "branches", 200, CPU)
+    use_path(tiny_model, "branches", 128, CPU)
     tiny_model.config.layer_types = ["full_attention", "linear_attention"]
     with pytest.raises(UserError, match="layers of linear_attention"):
-        use_path(tiny_model, "branches", 10)
+        use_path(tiny_model, "branches", 10, CPU)
+
+
+def test_a_model_with_an_attention_of_its_own_is_refused(tiny_model, monkeypatch):
+    """transformers only warns where a model cannot take another attention."""
+    monkeypatch.setattr(type(tiny_model), "set_attn_implementation", lambda self, name: None)
+    with pytest.raises(UserError, match="does not take its attention from transformers' AttentionInterface"):
+        use_path(tiny_model, "branches", 10, CPU)
 
 
 @pytest.mark.parametrize("asked", [{"softcap": 30.0}, {"s_aux": torch.zeros(4)}])

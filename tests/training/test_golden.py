@@ -22,10 +22,10 @@ KEYS = ("loss", "nll", "odds_ratio_loss", "log_odds", "accuracy", "grad_norm", "
 
 def ten_steps(model, tokenizer, folder: Path, objective: str) -> list[dict[str, float]]:
     """The log of ten steps of four of the tiny runs' pairs, by the trainer as train.py builds it."""
+    from training.assembly import build_trainer
     from training.encoding import encode_pairs
     from training.preferences import parse_row
     from training.recipe import check_recipe
-    from training.setup import build_trainer
 
     values = {"model": "m", "dataset": "d", "learning_rate": 3e-3, "global_batch_size": 4, "max_steps": 10, "beta": 0.3}
     values |= {"objective": objective, "micro_batch_tokens": 256, "trainer_args": {"use_cpu": True}}

@@ -1,9 +1,11 @@
 """A long pair costs time, not memory, and never another result."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from tests.training.test_parity import assert_close, make_trainer, our_loss
+from tests.training.test_parity import make_trainer, our_loss
 from training.memory import ActivationBudget, checkpointed_layers
 
 
@@ -58,5 +60,16 @@ def test_what_is_held_after_the_forward_is_bounded(tiny_model, tiny_tokenizer, t
 
 def test_all_layers_where_the_trainer_argument_asks_for_it(tiny_model, tiny_tokenizer, tmp_path):
     trainer = make_trainer(tiny_model, tiny_tokenizer, tmp_path, activation_checkpointing=True)
-    assert trainer.activations is None
-    assert_close(our_loss(trainer, [0, 1])[1], our_loss(make_trainer(tiny_model, tiny_tokenizer, tmp_path), [0, 1])[1])
+    assert trainer.activations is None  # nothing would switch layers off again
+
+
+def test_every_process_recomputes_as_many_layers(tiny_model, tiny_tokenizer, tmp_path):
+    """Of the micro-batches that two processes run at the same time, both go by the longer one; a filler too."""
+    longest = []
+    for process in (0, 1):
+        trainer = make_trainer(tiny_model, tiny_tokenizer, tmp_path, micro_batch_tokens=45)
+        trainer.accelerator = SimpleNamespace(process_index=process, num_processes=2)
+        step = trainer._collate_step([[0, 1, 2, 3]])
+        longest.append([batch["longest"] for batch in step["micro_batches"]])
+        assert all(b["longest"] >= b["tensors"]["input_ids"].shape[1] for b in step["micro_batches"])
+    assert longest[0] == longest[1] == [102, 16]

@@ -59,6 +59,7 @@ def test_every_update_is_that_of_torch_adamw_in_fp32(monkeypatch, decay, chunk):
         assert (error <= (a.detach().bfloat16().float() - a).abs()).all()
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu_too():
     wide, narrow = ([torch.nn.Parameter(p.detach().cuda()) for p in side] for side in pairs_of_parameters())

@@ -120,6 +120,34 @@ def peer_batch(pairs):
     return batch
 
 
+TURNS = [
+    [{"role": "system", "content": "简短。"}, {"role": "user", "content": "你好"}],
+    [
+        {"role": "user", "content": "一加一？"},
+        {"role": "assistant", "content": "二。"},
+        {"role": "user", "content": "再加一？"},
+    ],
+    [{"role": "user", "content": "?"}],
+]
+
+
+def test_conversations_through_the_template(tiny_model, tiny_tokenizer, tmp_path):
+    """System turns and earlier turns are prompt on both sides: the responses alone are scored."""
+    from training.encoding import encode_pairs
+    from training.preferences import Pair
+
+    rows = [Pair(tuple(turns), "好" * (n + 1), "no " * (3 - n), f"f:{n}") for n, turns in enumerate(TURNS)]
+    pairs = encode_pairs(rows, tiny_tokenizer, 300).pairs
+    trainer = make_trainer(tiny_model, tiny_tokenizer, tmp_path, micro_batch_tokens=200)
+    trainer.pairs = pairs
+    value, ours = our_loss(trainer, [0, 1, 2])
+    as_it_is(tiny_model)
+    theirs = llama_factory_loss(tiny_model, pairs)
+    theirs.backward()
+    assert value == pytest.approx(theirs.item(), rel=1e-5)
+    assert_close(ours, gradients(tiny_model))
+
+
 @pytest.mark.parametrize("objective", ["completion", "sequence"])
 @pytest.mark.parametrize("budget", [1, 60, 150])
 def test_layout_never_changes_the_result(objective, budget, tiny_model, tiny_tokenizer, tmp_path):
@@ -132,8 +160,11 @@ def test_layout_never_changes_the_result(objective, budget, tiny_model, tiny_tok
 
 def test_gradient_checkpointing_changes_nothing(tiny_model, tiny_tokenizer, tmp_path):
     plain = our_loss(make_trainer(tiny_model, tiny_tokenizer, tmp_path), [0, 1, 2, 3])
-    tiny_model.gradient_checkpointing_enable()
-    checkpointed = our_loss(make_trainer(tiny_model, tiny_tokenizer, tmp_path), [0, 1, 2, 3])
+    trainer = make_trainer(tiny_model, tiny_tokenizer, tmp_path, activation_checkpointing=True)
+    tiny_model.activation_checkpointing_enable()  # as train() does by that argument
+    assert all(layer.gradient_checkpointing for layer in tiny_model.model.layers)
+    checkpointed = our_loss(trainer, [0, 1, 2, 3])
+    assert all(layer.gradient_checkpointing for layer in tiny_model.model.layers)
     assert checkpointed[0] == pytest.approx(plain[0], rel=1e-6)
     assert_close(checkpointed[1], plain[1])
 

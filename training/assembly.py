@@ -11,6 +11,8 @@ from training.combinations import EXACT, state_bytes
 from training.recipe import Recipe
 from training.trackers import give_place
 
+ALL_CHECKPOINTS = 5  # as many as save_total_limit: null keeps at the default save_steps
+
 
 def weights_on_disk(source: Source) -> int:
     """Bytes of the weight files, 0 where they are not here yet: fp32 weights are no smaller."""
@@ -27,7 +29,8 @@ def disk_needed(model: Any, recipe: Recipe) -> int:
     """
     from training.adapters import count_parameters
 
-    kept = max(2, recipe.trainer_args.get("save_total_limit") or 2) + bool(recipe.early_stopping)
+    limit = recipe.trainer_args.get("save_total_limit", 2)
+    kept = max(2, limit or ALL_CHECKPOINTS) + bool(recipe.early_stopping)
     trained = [p for p in model.parameters() if p.requires_grad]
     sizes = [getattr(p, "ds_numel", p.numel()) for p in trained]  # ds_: cut by ZeRO-3
     weights = sum(size * p.element_size() for size, p in zip(sizes, trained, strict=True))
