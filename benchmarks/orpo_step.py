@@ -1,6 +1,6 @@
 """ORPO training, ours against TRL's trainer and LLaMA-Factory's formulation, on the same rows in one run.
 
-    python benchmarks/orpo_step.py [--data FILE …] [--model MODEL] [--pairs N] [--max-length N] [--micro-batches N …]
+    python benchmarks/orpo_step.py [--data FILE …] [--model MODEL] [--pairs N] [--max-length N] [--micro-batches N …] [--peers NAME …]
                                    [--device cuda] [--dtype bfloat16] [--attention PATH] [--results FILE]
 
 The rows are a sample over all lengths: the pairs sorted by length, every n-th of them, the shortest and the longest among
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
         "dtype": options.dtype,
         "attention": options.attention,
         "runs": runs,
-        "ratios": {peer: compare(runs, peer) for peer in OBJECTIVES},
+        "ratios": {peer: compare(runs, peer) for peer in options.peers},
         "versions": {"python": sys.version.split()[0]} | {name: version(name) for name in PACKAGES},
         "hardware": hardware(),
         "git": git_state(),
@@ -78,7 +78,8 @@ def main(argv: list[str] | None = None) -> int:
 def planned(options: argparse.Namespace) -> list[dict[str, Any]]:
     """What runs, in this order: for each peer ours, the peer at each size, with and without checkpointing; ours when small."""
     runs: list[dict[str, Any]] = []
-    for peer, objective in OBJECTIVES.items():
+    for peer in options.peers:
+        objective = OBJECTIVES[peer]
         ours = {"contender": "ours", "objective": objective, "checkpointing": False}
         runs.append(ours | {"micro_batch": options.micro_batch_tokens})
         for size in options.micro_batches:
@@ -96,6 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--pairs", type=int, default=16, help="a multiple of 8 (default: %(default)s)")
     parser.add_argument("--max-length", type=int, default=2048, help="tokens of a branch (default: %(default)s)")
     parser.add_argument("--micro-batches", type=int, nargs="+", default=[1, 8], help="pairs, of the peers")
+    parser.add_argument("--peers", nargs="+", default=list(OBJECTIVES), choices=list(OBJECTIVES))
     parser.add_argument("--micro-batch-tokens", type=int, default=1536, help="of ours (default: %(default)s)")
     parser.add_argument("--attention", default="branches", help="ours (default: %(default)s)")
     parser.add_argument("--device", default="cpu")
