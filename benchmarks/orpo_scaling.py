@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from contenders import run_alone  # noqa: E402  (the paths have to be there first)
+from orpo_step import DEMO, PACKAGES, STEP_PAIRS  # noqa: E402
 
 from command import run_command  # noqa: E402
 from inference.loading import load_tokenizer, resolve  # noqa: E402
@@ -26,9 +27,6 @@ from training.encoding import EncodedPair, encode_pairs  # noqa: E402
 from training.preferences import load_preferences  # noqa: E402
 from training.record import git_state, hardware, version  # noqa: E402
 
-DEMO = ROOT / "training" / "data" / "demo_pairs.jsonl"
-PACKAGES = ("torch", "transformers", "trl", "accelerate")
-STEP_PAIRS = 8
 TIMES = (1, 4, 16)
 LENGTHS = (512, 2048, 8192)
 
