@@ -193,5 +193,9 @@ def require_space(path: Path, size: int, what: str) -> None:
     free = shutil.disk_usage(place).free
     if free < size:
         raise WorkError(
-            f"{what} needs {size / 1e9:.1f} GB in {place}; {free / 1e9:.1f} GB are free. Free some space or choose another --output."
+            f"{what} needs {gigabytes(size)} in {place}; {gigabytes(free)} are free. Free some space or choose another --output."
         )
+
+
+def gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 10**8 else f"{size / 1e6:.1f} MB"

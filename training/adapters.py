@@ -30,6 +30,7 @@ def load_trainable(
     from peft import LoraConfig, get_peft_model
 
     model = load_quantized(source, weights) if quantization else load_model(source, dtype=DTYPES[weights], device="cpu")
+    refuse_tied_embedding(model, lora["target_modules"])
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=lora["rank"],
@@ -50,6 +51,16 @@ def load_trainable(
     # At "auto", its default, each save would ask the Hub for the base's config to see whether words were added.
     model.save_pretrained = functools.partial(model.save_pretrained, save_embedding_layers=False)
     return model
+
+
+def refuse_tied_embedding(model: torch.nn.Module, targets: str | list[str]) -> None:
+    """UserError where an adapter on the input embedding would change the tied output projection, once it is merged."""
+    embedding = next(name for name, module in model.named_modules() if module is model.get_input_embeddings())
+    named = [target for target in targets if embedding.endswith(target)] if isinstance(targets, list) else []
+    if named and model.config.get_text_config().tie_word_embeddings:
+        raise UserError(
+            f"lora.target_modules: {named[0]} is tied to the output projection, which must stay as it is. Remove it."
+        )
 
 
 def base_name(source: Source) -> str:

@@ -112,7 +112,27 @@ def training_arguments(recipe: Recipe, steps: int, run_dir: Path) -> Any:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             raise UserError(f"trainer_args: unknown key {key!r}" + (f"; did you mean {near[0]}?" if near else "."))
+    defaults = {field.name: field.default for field in dataclasses.fields(TrainingArguments)}
+    for key, value in recipe.trainer_args.items():
+        check_kind(key, value, defaults[key])
     try:
         return TrainingArguments(**values)
     except (TypeError, ValueError, ImportError) as error:
+        if "bf16" in str(error):
+            fix = "Set precision: fp32, or --trainer_args.use_cpu true to compute in bf16 on a CPU."
+            raise UserError(f"precision is bf16, and there is no GPU that can. {fix}") from None
         raise UserError(f"trainer_args, precision or optimizer ({EXACT} is one too): {error}") from None
+
+
+def check_kind(key: str, value: Any, default: Any) -> None:
+    """UserError where a trainer argument is of another kind than its default: a text for a number, say."""
+    if isinstance(default, bool):
+        good = isinstance(value, bool)
+    elif isinstance(default, int | float):
+        good = isinstance(value, int | float) and not isinstance(value, bool)
+    else:
+        return
+    if not good:
+        raise UserError(
+            f"trainer_args.{key} is {value!r}; needed: {'true or false' if isinstance(default, bool) else 'a number'}."
+        )

@@ -6,6 +6,7 @@ knowledge. A finite gradient of any size is no reason to stop: it is clipped to 
 """
 
 import math
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,7 +69,8 @@ def message(stop: Diverged, record: dict[str, Any], pairs: list[dict], run_dir: 
         f"step {record['step']} was not taken: {stop}. Its pairs, worst first: {named}{more}; all of them and the values are in "
         f"{run_dir}/stopped.json. The state before the step is {record['checkpoint']}. --resume would come here again. "
         "Mend or remove a pair that is broken, or train anew with a lower learning_rate:\n"
-        f"  python -m training.train {run_dir}/recipe.yaml --learning_rate {learning_rate / 2:g} --output {run_dir}-lower"
+        f"  {sys.executable} -m training.train {run_dir}/recipe.yaml --learning_rate {min(learning_rate / 2, 1e-4):g} "
+        f"--output {run_dir}-lower"
     )
 
 

@@ -48,12 +48,22 @@ OWN_TRAINER_ARGS = {
     "remove_unused_columns": "own loading of the pairs",
 }
 LAUNCHER_ARGS = ("fsdp", "deepspeed", "parallelism_config", "accelerator_config")  # how processes share the work
-LOSES_STATE = {  # the run would not be the recipe's any more once it is resumed
+PUBLISHING = "upload.py publishes, after its checks, and no token belongs into a recipe"
+NOT_SUPPORTED = {
     "save_only_model": "checkpoints could not be continued",
     "ignore_data_skip": "a resumed run would begin at its first pairs again",
     "save_strategy": "save_steps says when",
     "load_best_model_at_end": "early_stopping does it",
+    "resume_from_checkpoint": "--resume finds the newest whole checkpoint",
+    "use_liger_kernel": "the projection is this trainer's own",
+    "push_to_hub": PUBLISHING,
 }
+MOST = {
+    "seed": 2**32 - 1,
+    "max_steps": 10**7,
+    "epochs": 10**4,
+    "global_batch_size": 10**5,
+}  # the plan is laid out whole
 NO_USE = (
     "dataloader_",
     "eval_",
@@ -203,8 +213,9 @@ def check_trainer_args(recipe: Recipe, name: str) -> None:
     for key in recipe.trainer_args:
         if key in OWN_TRAINER_ARGS:
             raise UserError(f"{name}: trainer_args.{key} is set by the recipe's own {OWN_TRAINER_ARGS[key]}. Use that.")
-        if key in LOSES_STATE:
-            raise UserError(f"{name}: trainer_args.{key} is not supported: {LOSES_STATE[key]}. Remove it.")
+        reason = PUBLISHING if key.startswith("hub_") else NOT_SUPPORTED.get(key)
+        if reason:
+            raise UserError(f"{name}: trainer_args.{key} is not supported: {reason}. Remove it.")
         value = recipe.trainer_args[key]
         if isinstance(value, int | float) and value < 0:
             raise UserError(f"{name}: trainer_args.{key} is {value!r}; needed: 0 or above.")
@@ -255,6 +266,7 @@ def convert(key: str, value: Any, name: str) -> Any:
         value < 0
         or (value == 0 and key not in ("beta", "warmup_ratio", "seed"))
         or (key == "warmup_ratio" and value >= 1)
+        or (key in MOST and value > MOST[key])
     ):
         raise bad
     return float(value) if "float" in kind else int(value)
@@ -276,7 +288,8 @@ def need(key: str, kind: str) -> str:
     if "str" in kind:
         return "a text" + (", or null for the model's own template" if key == "system_prompt" else "")
     sign = "0 or above" if key in ("beta", "seed") else "above 0"
-    return f"a {'number' if 'float' in kind else 'whole number'} {sign}"
+    most = f", at most {MOST[key]:,}" if key in MOST else ""
+    return f"a {'number' if 'float' in kind else 'whole number'} {sign}{most}"
 
 
 def check_sources(value: Any, bad: UserError) -> list[dict[str, Any]]:

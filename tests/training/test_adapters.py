@@ -227,3 +227,15 @@ def test_disk_space_by_what_is_trained():
     paged = check_recipe({**values, **bf16, "optimizer": "paged_adamw_32bit"}, "r")
     assert assembly.disk_needed(model, paged) == 1000 * (2 * (2 + 8) + 2)
     assert assembly.disk_needed(model.float(), check_recipe(values, "r")) == 1000 * (2 * (4 + 8) + 4)
+
+
+def test_an_adapter_on_a_tied_embedding_is_refused(tiny_model):
+    """Merged, it would change the output projection too."""
+    from training.adapters import refuse_tied_embedding
+
+    with pytest.raises(UserError, match="embed_tokens is tied to the output projection"):
+        refuse_tied_embedding(tiny_model, ["q_proj", "embed_tokens"])
+    refuse_tied_embedding(tiny_model, ["q_proj"])
+    refuse_tied_embedding(tiny_model, "all-linear")
+    tiny_model.config.tie_word_embeddings = False
+    refuse_tied_embedding(tiny_model, ["embed_tokens"])

@@ -3,6 +3,7 @@
 import json
 import math
 import signal
+import sys
 
 import pytest
 import yaml
@@ -122,10 +123,9 @@ def test_the_advice_works(recipe, tmp_path):
     with pytest.raises(WorkError) as error:
         train.main([str(recipe), "--output", str(run), "--learning_rate", "1e30"])
     command = str(error.value).splitlines()[-1].split()
-    assert command[:3] == ["python", "-m", "training.train"]
+    assert command[:3] == [sys.executable, "-m", "training.train"]
     assert command[-1] == f"{run}-lower"
-    assert "5e+29" in command
-    command[command.index("5e+29")] = "1e-3"
+    command[command.index("0.0001")] = "1e-3"
     assert in_a_fork(lambda: train.main(command[3:]), tmp_path / "log") == 0
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # given back after the stop
 

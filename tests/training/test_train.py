@@ -139,6 +139,12 @@ def test_a_bad_trainer_argument_is_named(recipe, tmp_path):
         train.main([str(recipe), "--output", str(tmp_path / "run"), "--trainer_args.save_stepz", "3"])
 
 
+@pytest.mark.parametrize(("key", "value", "need"), [("weight_decay", "abc", "a number"), ("use_cpu", "maybe", "true or false"), ("save_steps", "abc", "a number")])  # fmt: skip
+def test_a_trainer_argument_of_another_kind_is_named(recipe, tmp_path, key, value, need):
+    with pytest.raises(UserError, match=f"trainer_args.{key} is '{value}'; needed: {need}"):
+        train.main([str(recipe), "--output", str(tmp_path / "run"), f"--trainer_args.{key}", value])
+
+
 def test_a_prompt_that_fills_max_length(recipe, tmp_path, capsys):
     with pytest.raises(UserError, match="none of 11 pairs fits into max_length 20"):
         train.main([str(recipe), "--output", str(tmp_path / "run"), "--max_length", "20"])
