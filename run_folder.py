@@ -126,6 +126,24 @@ def _lock(handle: int) -> bool:
     return True
 
 
+@contextmanager
+def held(folder: Path, flag: str) -> Iterator[None]:
+    """Keep every other process that asks out of `folder`. UserError, naming `flag`, where one is in there already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise UserError(f"{flag} {folder} is being written by another process. Wait, or give another.") from None
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
 def _remove_left_parts(path: Path) -> None:
     """Remove the parts of `path` whose writer is gone, by the rule in the module's docstring."""
     name = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.part")

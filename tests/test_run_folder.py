@@ -163,3 +163,13 @@ def test_files_of_a_whole_folder_can_be_read_by_others(tmp_path):
     with run_folder.whole_folder(tmp_path / "model") as folder:
         (folder / "weights").touch(mode=0o600)
     assert (tmp_path / "model" / "weights").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_folder_is_held_by_one_process_at_a_time(tmp_path):
+    def hold():
+        return run_folder.held(tmp_path / "run", "--output")
+
+    with hold(), pytest.raises(UserError, match=r"--output .*run is being written by another process"), hold():
+        pass
+    with hold():
+        assert (tmp_path / "run").is_dir()

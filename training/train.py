@@ -8,14 +8,16 @@ training.svg; where a step could not be taken, stopped.json.
 
 import argparse
 import dataclasses
+import os
 import sys
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
 from command import UserError, run_command
 from inference.loading import Source, resolve
-from run_folder import read_json, require_space, whole_file
+from run_folder import held, read_json, require_space, whole_file
 from training.assembly import build_trainer, disk_needed, training_arguments, weight_bytes, weights_on_disk
 from training.checkpoints import bytes_in, checkpoints, newest_whole, sweep, told_write_failure
 from training.combinations import check_machine
@@ -64,7 +66,9 @@ def main(argv: list[str] | None = None) -> int:
             draw_or_tell(run_dir)
         return 0
     checkpoint = choose_checkpoint(run_dir, recipe, data, options.resume)
-    train(recipe, data, source, run_dir, checkpoint)
+    alone = held(run_dir, "--output") if os.environ.get("RANK", "0") == "0" else nullcontext()
+    with alone:
+        train(recipe, data, source, run_dir, checkpoint)
     return 0
 
 
