@@ -120,6 +120,7 @@ def test_in_the_first_step(recipe, tmp_path):
 def test_the_advice_works(recipe, tmp_path):
     """A real divergence; then the command of the message, as it stands there."""
     run = tmp_path / "run"
+    handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(WorkError) as error:
         train.main([str(recipe), "--output", str(run), "--learning_rate", "1e30"])
     command = str(error.value).splitlines()[-1].split()
@@ -127,7 +128,7 @@ def test_the_advice_works(recipe, tmp_path):
     assert command[-1] == f"{run}-lower"
     command[command.index("0.0001")] = "1e-3"
     assert in_a_fork(lambda: train.main(command[3:]), tmp_path / "log") == 0
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # given back after the stop
+    assert signal.getsignal(signal.SIGINT) is handler  # given back after the stop
 
 
 def test_the_key_changes_the_run(recipe, tmp_path):
