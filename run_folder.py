@@ -55,6 +55,7 @@ RELEASE_FILES = (
     "USE_POLICY.md",
     "recipe.yaml",
     *RECORDS,
+    "figures/*.png",
     "SHA256SUMS",
 )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from command import UserError, WorkError, run_command
-from release_checks import check_gguf, check_release
+from publishing.release_checks import check_gguf, check_release
 from run_folder import file_sha256, is_release_file
 
 CONNECT_SECONDS = 15

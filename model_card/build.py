@@ -38,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--repo-id {args.repo_id!r} is not of the form ORG/NAME.")
     from model_card.card import render_cards
     from model_card.context import make_context
+    from model_card.figures import draw_figures
     from model_card.licence import find_licence
     from model_card.records import read_run
     from model_card.release import plan_release, write_release
@@ -47,9 +48,10 @@ def main(argv: list[str] | None = None) -> int:
     if not re.fullmatch(r"\w[\w. -]*", name):
         raise UserError(f"the run's name {name!r} cannot be a model's name. Give one: --repo-id ORG/NAME")
     licence = find_licence(run.training["base_model"], name, vars(args))
+    figures = draw_figures(run.training, run.comparison, run.data_report)
     cards = render_cards(make_context(run, name, args.repo_id, licence))
     release = args.run_dir / "release"
-    written = write_release(release, plan_release(run.folder, run.training, licence.files, cards))
+    written = write_release(release, plan_release(run.folder, run.training, licence.files, cards) | figures)
     said = "written" if written else "unchanged, reused"
     if run.comparison is None:
         print(

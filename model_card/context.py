@@ -12,6 +12,7 @@ from markupsafe import Markup
 from model_card.licence import Licence, base_name
 from model_card.records import SIDES, Run
 from model_card.text import fenced, fenced_as, visible
+from model_card.usage import Release, snippets
 from run_folder import is_hub_data_set
 
 PROMPT_CHARACTERS = 600
@@ -57,27 +58,6 @@ SUBJECTS = {
     "writing": ("writing",),
     "seed": ("seed",),
 }
-
-SNIPPET = """import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-model_id = "{repo_id}"
-tokenizer = AutoTokenizer.from_pretrained(model_id)
-model = AutoModelForCausalLM.from_pretrained(model_id, dtype="auto")
-model.to("cuda" if torch.cuda.is_available() else "cpu")
-
-messages = [{{"role": "user", "content": "请用三句话介绍一下长城。"}}]
-inputs = tokenizer.apply_chat_template(
-    messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
-).to(model.device)
-output = model.generate(
-    **inputs,
-    max_new_tokens={max_new_tokens},
-    do_sample=True,
-    temperature={temperature},
-    top_p={top_p},{stop}
-)
-print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))"""
 
 
 def make_context(run: Run, name: str, repo_id: str | None, licence: Licence) -> dict[str, Any]:
@@ -261,14 +241,15 @@ def sampling(run: Run, repo_id: str) -> dict[str, Any]:
     config = run.generation_config
     stop = config.get("eos_token_id", run.model_config.get("eos_token_id"))
     values = {key: config.get(key) or FIXED[key] for key in ("temperature", "top_p", "max_new_tokens")}
-    line = "" if stop is None else f"\n    eos_token_id={json.dumps(stop)},"
-    literals = {key: json.dumps(value) for key, value in values.items()}
-    return {
-        **values,
-        "stop": stop if stop is None or isinstance(stop, list) else [stop],
-        "stop_names": stop_names(run.folder / "model" / "tokenizer.json", stop),
-        "snippet": fenced_as("python", SNIPPET.format(repo_id=repo_id, stop=line, **literals)),
-    }
+    ids = [] if stop is None else stop if isinstance(stop, list) else [stop]
+    names = stop_names(run.folder / "model" / "tokenizer.json", stop)
+    release = Release(repo_id, gguf_id(run, repo_id), ids, names, **values)
+    return {**values, "stop": ids or None, "stop_names": names, "snippets": snippets(release)}
+
+
+def gguf_id(run: Run, repo_id: str) -> str | None:
+    """Where the GGUF files of this release are published; None where the run has none."""
+    return f"{repo_id}-GGUF" if (run.folder / "gguf" / "export.json").is_file() else None
 
 
 def stop_names(path: Path, stop: Any) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from run_folder import RECORDS, is_llama3_name, is_release_file
 
-REPOSITORY = Path(__file__).resolve().parent
+REPOSITORY = Path(__file__).resolve().parents[1]
 MUST_HAVE = ("config.json", "README.md", "README_zh.md", "LICENSE", "training.json", "SHA256SUMS")
 # Pickle protocols 2 to 5, and zip, in which torch.save wraps its pickle.
 PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")

@@ -14,10 +14,10 @@ from types import SimpleNamespace
 
 import pytest
 
-import release_checks
 import upload
 from command import UserError, WorkError
 from model_card import build
+from publishing import release_checks
 from run_folder import file_sha256
 from tests.conftest import free_ports, hub_environment
 from tests.made_run import make_run
