@@ -1,0 +1,6 @@
+"""Xet."""
+
+from tests.hub.web import Router
+
+router = Router()
+cas = Router()
