@@ -151,7 +151,7 @@ def regular_file(path: str, value: dict[str, Any], kind: str) -> bytes:
 
 def lfs_file(call: Call, path: str, value: dict[str, Any]) -> bytes:
     """The pointer to an object that was uploaded before. HubError 400 if it was not, or if its size is another."""
-    size = call.hub.object_size(value["oid"])
+    size = call.hub.objects.size(value["oid"])
     if size is None:
         raise HubError(400, f"LFS pointer pointed to a file that does not exist: {path}")
     if value.get("size", size) != size:

@@ -33,8 +33,6 @@ def resolve(call: Call) -> Answer:
     if xet_hash := call.hub.xet_hash(entry.sha256):
         token_url = f"{call.hub.url}/api/{call.repository.kind}/{call.repository.id}/xet-read-token/{commit}"
         headers |= {"X-Xet-Hash": xet_hash, "Link": f'<{token_url}>; rel="xet-auth"'}
-    if call.method != "HEAD":
-        call.hub.materialize(entry.sha256)
     headers["Location"] = signed(call, f"/objects/{entry.sha256}")
     return Answer(b"", 302, headers)
 

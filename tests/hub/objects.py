@@ -3,11 +3,13 @@
 import hashlib
 import math
 import secrets
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from tests.hub.web import CHUNK, Answer, Call, FileSlice, HubError, Router, parse_range
+from tests.hub.xet import token_headers
 
 LFS_JSON = {"Content-Type": "application/vnd.git-lfs+json"}
 
@@ -31,19 +33,20 @@ class Objects:
         path = self.path(sha256)
         return path.stat().st_size if path.is_file() else None
 
-    def put(self, sha256: str, chunks: Any) -> None:
-        """Store an object. HubError 400 if it has another digest, as S3 answers to a wrong checksum."""
+    def put(self, sha256: str | None, chunks: Iterable[bytes]) -> str:
+        """Store an object and return its SHA-256. HubError 400 if it is not the one that was said, as S3 answers."""
         digest, arriving = hashlib.sha256(), self.folder / f"arriving-{secrets.token_hex(8)}"
         try:
             with arriving.open("wb") as file:
                 for chunk in chunks:
                     digest.update(chunk)
                     file.write(chunk)
-            if digest.hexdigest() != sha256:
+            if sha256 not in (None, digest.hexdigest()):
                 raise HubError(400, f"BadDigest: these bytes have SHA-256 {digest.hexdigest()}, not {sha256}")
-            arriving.rename(self.path(sha256))
+            arriving.rename(self.path(digest.hexdigest()))
         finally:
             arriving.unlink(missing_ok=True)
+        return digest.hexdigest()
 
     def join(self, sha256: str, parts: list[Path]) -> None:
         """Store an object that came in parts."""
@@ -52,7 +55,7 @@ class Objects:
             part.unlink()
 
 
-def iter_file(path: Path) -> Any:
+def iter_file(path: Path) -> Iterator[bytes]:
     """The bytes of a file in chunks."""
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -82,11 +85,11 @@ def batch(call: Call) -> Answer:
 
 def xet_batch(call: Call, objects: list[dict[str, Any]]) -> Answer:
     """What npm @huggingface/hub asks for: the upload goes to the CAS, and this says where that is and with which token."""
-    headers = call.hub.xet.token_headers("write")
+    headers = token_headers(call, "write")
     url = f"{call.hub.url}/api/{call.repository.kind}/{call.repository.id}/xet-write-token/main"
     entries = []
     for wanted in objects:
-        here = call.hub.object_size(wanted["oid"]) is not None
+        here = call.hub.objects.size(wanted["oid"]) is not None
         actions = {} if here else {"actions": {"upload": {"href": url, "header": headers}}}
         entries.append({"oid": wanted["oid"], "size": wanted["size"]} | actions)
     return Answer({"transfer": "xet", "objects": entries}, headers=LFS_JSON | headers)
@@ -101,7 +104,7 @@ def upload_entry(call: Call, wanted: dict[str, Any], multipart: bool) -> dict[st
     """How to upload an object; without actions if it is here."""
     oid, size = wanted["oid"], wanted["size"]
     entry = {"oid": oid, "size": size, "authenticated": True}
-    if call.hub.object_size(oid) is not None:
+    if call.hub.objects.size(oid) is not None:
         return entry
     if multipart and size > call.hub.part_bytes:
         upload = multipart_action(call, oid, size)
@@ -126,9 +129,8 @@ def multipart_action(call: Call, oid: str, size: int) -> dict[str, Any]:
 def download_entry(call: Call, wanted: dict[str, Any]) -> dict[str, Any]:
     """Where an object is to be had."""
     entry = {"oid": wanted["oid"], "size": wanted["size"], "authenticated": True}
-    if call.hub.object_size(wanted["oid"]) is None:
+    if call.hub.objects.size(wanted["oid"]) is None:
         return entry | {"error": {"code": 404, "message": "Object does not exist"}}
-    call.hub.materialize(wanted["oid"])
     return entry | {"actions": {"download": {"href": signed(call, f"/objects/{wanted['oid']}")}}}
 
 
@@ -136,7 +138,7 @@ def download_entry(call: Call, wanted: dict[str, Any]) -> dict[str, Any]:
 def verify(call: Call) -> dict[str, Any]:
     """lfs.lfs_upload and git-lfs: whether an object arrived."""
     body = call.json()
-    size = call.hub.object_size(body["oid"])
+    size = call.hub.objects.size(body["oid"])
     if size != body["size"]:
         raise HubError(400 if size else 404, f"object {body['oid']} has {size} bytes here, not {body['size']}")
     return {}

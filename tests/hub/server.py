@@ -23,6 +23,7 @@ from tests.hub import (
 from tests.hub.accounts import Accounts
 from tests.hub.faults import Fault, FaultBox
 from tests.hub.web import Answer, Call, Request, Router, start_server
+from tests.hub.xet import Xet
 
 MODULES = (
     repositories,
@@ -52,11 +53,11 @@ class Hub:
         self.repositories = repositories.Repositories(self.folder / "git")
         self.collections = collections.Collections()
         self.objects = objects.Objects(self.folder / "objects")
-        self.xet = None
         self.requests: list[Request] = []
         self.leaks: list[Request] = []  # requests that took an account's token to the objects' or the CAS's origin
         self.failures: list[str] = []  # tracebacks: errors of this Hub, not of its clients
         self._key, self._closing, self._lock = secrets.token_bytes(32), threading.Event(), threading.Lock()
+        self.xet = Xet(self.folder / "xorbs", self.sign) if xet else None
 
     def __enter__(self) -> "Hub":
         api = Router()
@@ -113,7 +114,6 @@ class Hub:
         return found
 
     def _stored_digest(self, sha256: str) -> str:
-        self.materialize(sha256)
         with self.objects.path(sha256).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -135,16 +135,9 @@ class Hub:
         """A signature that only this Hub can make."""
         return hmac.new(self._key, text.encode(), "sha256").hexdigest()[:32]
 
-    def object_size(self, sha256: str) -> int | None:
-        """Bytes of an LFS object, however it came; None if it is not here."""
-        return self.objects.size(sha256)
-
     def xet_hash(self, sha256: str) -> str | None:
         """The Xet hash of an object that the CAS has."""
-        return None
-
-    def materialize(self, sha256: str) -> None:
-        """Put an object that came through Xet among the LFS objects."""
+        return self.xet.hashes.get(sha256) if self.xet else None
 
 
 def answer(router: Router, call: Call) -> Answer:
