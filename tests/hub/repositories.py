@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.hub.accounts import NO_LOGIN, Account
 from tests.hub.git import NOTHING, Git
+from tests.hub.validation import SDKS
 from tests.hub.web import Answer, Call, HubError, Router, timestamp
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ SUFFIXES = (
 LFS_SUFFIXES = tuple(SUFFIXES.split())
 ATTRIBUTES = "".join(f"*.{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES)
 KINDS = {"model": "models", "dataset": "datasets", "space": "spaces"}
-SDKS = ("gradio", "streamlit", "docker", "static")  # huggingface_hub.constants.SPACES_SDK_TYPES
 
 router = Router()
 

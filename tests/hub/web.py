@@ -234,7 +234,7 @@ class Handler(BaseHTTPRequestHandler):
         self.note(call, answer.status)
         self.send_response(answer.status)
         for name, value in headers.items():
-            self.send_header(name, " ".join(value.split()))
+            self.send_header(name, " ".join(value.split()).encode("ascii", "replace").decode())
         self.send_header("Content-Length", str(length))
         self.end_headers()
         if self.command == "HEAD":
