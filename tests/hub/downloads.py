@@ -4,6 +4,8 @@ from tests.hub.git import Entry
 from tests.hub.objects import signed
 from tests.hub.web import Answer, Call, HubError, Router, parse_range
 
+XET_INFO = "application/vnd.xet-fileinfo+json"
+
 router = Router()
 
 
@@ -23,7 +25,8 @@ def resolve(call: Call) -> Answer:
     """file_download.get_hf_file_metadata: ETag and X-Repo-Commit; an LFS object is a redirect to its signed address.
 
     X-Linked-ETag and X-Linked-Size are the object's own; X-Xet-Hash and the xet-auth link (utils._xet.parse_xet_file_data_
-    from_response) are there only for a file that the CAS has.
+    from_response) are there only for a file that the CAS has. npm @huggingface/hub asks for that alone by its Accept header
+    (file-download-info) and then goes to the CAS itself.
     """
     commit, entry = find(call)
     if not entry.sha256:
@@ -32,7 +35,12 @@ def resolve(call: Call) -> Answer:
     headers |= {"X-Linked-ETag": f'"{entry.sha256}"', "X-Linked-Size": str(entry.size)}
     if xet_hash := call.hub.xet_hash(entry.sha256):
         token_url = f"{call.hub.url}/api/{call.repository.kind}/{call.repository.id}/xet-read-token/{commit}"
-        headers |= {"X-Xet-Hash": xet_hash, "Link": f'<{token_url}>; rel="xet-auth"'}
+        plan_url = f"{call.hub.cas_url}/v1/reconstructions/{xet_hash}"
+        links = f'<{token_url}>; rel="xet-auth", <{plan_url}>; rel="xet-reconstruction-info"'
+        headers |= {"X-Xet-Hash": xet_hash, "Link": links}
+        if XET_INFO in call.headers.get("Accept", ""):
+            about = {"hash": xet_hash, "refreshUrl": token_url, "reconstructionUrl": plan_url, "size": entry.size}
+            return Answer(about, headers=headers | {"Content-Type": XET_INFO})
     headers["Location"] = signed(call, f"/objects/{entry.sha256}")
     return Answer(b"", 302, headers)
 

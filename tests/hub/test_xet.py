@@ -115,13 +115,14 @@ def test_a_range_of_a_file_is_put_together_from_the_chunks_around_it(hub, monkey
     about = httpx2.head(f"{hub.url}/alice/m/resolve/main/a.bin").headers
     token = httpx2.get(f"{hub.url}/api/models/alice/m/xet-read-token/main").json()["accessToken"]
     headers = {"Authorization": f"Bearer {token}", "Range": "bytes=250000-250009"}
-    plan = httpx2.get(f"{hub.cas_url}/v1/reconstructions/{about['X-Xet-Hash']}", headers=headers).json()
-    (fetch,) = plan["fetch_info"][plan["terms"][0]["hash"]]
-    part = f"bytes={fetch['url_range']['start']}-{fetch['url_range']['end']}"
+    plan = httpx2.get(f"{hub.cas_url}/v2/reconstructions/{about['X-Xet-Hash']}", headers=headers).json()
+    (fetch,) = plan["xorbs"][plan["terms"][0]["hash"]]
+    (where,) = fetch["ranges"]
+    part = f"bytes={where['bytes']['start']}-{where['bytes']['end']}"
     xorb = httpx2.get(fetch["url"], headers={"Range": part}).content
     offsets = chunk_offsets(xorb)
     content = b"".join(unpack_chunk(xorb[a:b]) for a, b in itertools.pairwise(offsets))
     start = plan["offset_into_first_range"]
     assert content[start : start + 10] == data[250_000:250_010]
     headers["Range"] = "bytes=400000-400001"
-    assert httpx2.get(f"{hub.cas_url}/v1/reconstructions/{about['X-Xet-Hash']}", headers=headers).status_code == 416
+    assert httpx2.get(f"{hub.cas_url}/v2/reconstructions/{about['X-Xet-Hash']}", headers=headers).status_code == 416

@@ -230,7 +230,7 @@ def put_shard(call: Call) -> dict[str, Any]:
     return {"result": 1}
 
 
-@cas.route("GET", "/v1/reconstructions/{hash}")
+@cas.route("GET", "/v2/reconstructions/{hash}")
 def reconstruction(call: Call) -> dict[str, Any]:
     """How to put a file, or a range of it, together: terms in order, and where to fetch which chunks."""
     check_scope(call, "read")
@@ -245,10 +245,10 @@ def reconstruction(call: Call) -> dict[str, Any]:
             wanted.append(segment)
         position += segment.size
     terms = [{"hash": s.xorb, "unpacked_length": s.size, "range": {"start": s.first, "end": s.last}} for s in wanted]
-    return {"offset_into_first_range": offset, "terms": terms, "fetch_info": fetch_info(call, wanted)}
+    return {"offset_into_first_range": offset, "terms": terms, "xorbs": fetch_entries(call, wanted)}
 
 
-def fetch_info(call: Call, segments: list[Segment]) -> dict[str, list[dict[str, Any]]]:
+def fetch_entries(call: Call, segments: list[Segment]) -> dict[str, list[dict[str, Any]]]:
     """Of each xorb the chunk ranges that are needed, joined where they touch, with signed addresses and (inclusive) bytes."""
     needed: dict[str, list[list[int]]] = {}
     for segment in sorted(segments, key=lambda s: (s.xorb, s.first)):
@@ -261,13 +261,11 @@ def fetch_info(call: Call, segments: list[Segment]) -> dict[str, list[dict[str, 
 
 
 def fetch_entry(call: Call, xorb: str, first: int, last: int) -> dict[str, Any]:
-    """Where chunks `first` to `last` of a xorb are."""
+    """Where chunks `first` to `last` of a xorb are; one range an address, so that no answer has several parts."""
     offsets, path = call.hub.xet.offsets[xorb], f"/xorbs/{xorb}"
-    return {
-        "range": {"start": first, "end": last},
-        "url": f"{call.hub.cas_url}{path}?signature={call.hub.sign(path)}",
-        "url_range": {"start": offsets[first], "end": offsets[last] - 1},
-    }
+    url = f"{call.hub.cas_url}{path}?signature={call.hub.sign(path)}"
+    part = {"chunks": {"start": first, "end": last}, "bytes": {"start": offsets[first], "end": offsets[last] - 1}}
+    return {"url": url, "ranges": [part]}
 
 
 @cas.route("GET", "/xorbs/{hash}")
