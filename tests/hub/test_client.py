@@ -3,13 +3,16 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, errors, snapshot_download
 
-from tests.conftest import make_tiny_model
+from tests.conftest import ROOT, make_tiny_model
 from tests.hub import Hub
 
 CARD = "---\nlicense: apache-2.0\npipeline_tag: text-generation\nbase_model: alice/base\n---\n# Tiny 小模型\n"
@@ -120,6 +123,33 @@ def test_a_stale_parent_is_refused_and_a_pull_request_is_merged(hub, api):
     ]
     assert set(stored(hub, api.id)) == {"a.txt", "c.txt", "d.txt", "weights.bin"}
     assert api.list_repo_commits(api.id)[0].title == "Add weights.bin (#1)"
+
+
+def test_of_two_publishers_at_once_one_is_refused(hub, alice):
+    repo = alice.create_repo("alice/two").repo_id
+    head = alice.repo_info(repo).sha
+
+    def publish(name: str) -> int:
+        try:
+            alice.create_commit(repo, [CommitOperationAdd(name, b"x")], commit_message=name, parent_commit=head)
+        except errors.HfHubHTTPError as refused:
+            return refused.response.status_code
+        return 200
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(publish, [f"{n}.txt" for n in range(8)]))
+    assert sorted(statuses) == [200, *[412] * 7]
+    assert list(stored(hub, repo)) == [f"{statuses.index(200)}.txt"]
+
+
+def test_the_command_serves_a_hub(tmp_path):
+    command = [sys.executable, "-m", "tests.hub", str(tmp_path / "hub"), "--no-xet"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            address = re.search(r"HF_ENDPOINT=(\S+) HF_TOKEN=hf_alice", process.stdout.readline())[1]
+            assert HfApi(endpoint=address, token="hf_alice").whoami()["name"] == "alice"
+        finally:
+            process.terminate()
 
 
 def test_conflicts_drafts_and_closed_pull_requests_are_not_merged(alice, hub):

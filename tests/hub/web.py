@@ -72,7 +72,7 @@ class Call:
         self.trouble = trouble
         self.parts: dict[str, str] = {}
         self.repository: Repository | None = None
-        self._chunks = body_chunks(handler)
+        self._chunks = body_chunks(handler, chunk_size(trouble.rate))
 
     def chunks(self) -> Iterator[bytes]:
         """The body (what is left of it), as fast as the faults allow."""
@@ -96,8 +96,13 @@ class Call:
         return self.parts[part]
 
 
-def body_chunks(handler: "Handler") -> Iterator[bytes]:
-    """The body of a request with a length or in chunks (git and httpx2 send both)."""
+def chunk_size(rate: int | None) -> int:
+    """Bytes to read or write at once: a tenth of a second's worth on a slow link."""
+    return CHUNK if rate is None else max(1, min(CHUNK, rate // 10))
+
+
+def body_chunks(handler: "Handler", at_once: int) -> Iterator[bytes]:
+    """The body of a request with a length, at most `at_once` bytes a piece, or in the client's own chunks (git)."""
     if handler.headers.get("Transfer-Encoding", "").lower() == "chunked":
         while size := int(handler.rfile.readline().split(b";")[0], 16):
             yield handler.rfile.read(size)
@@ -105,7 +110,7 @@ def body_chunks(handler: "Handler") -> Iterator[bytes]:
         handler.rfile.readline()
         return
     left = int(handler.headers.get("Content-Length") or 0)
-    while left and (chunk := handler.rfile.read(min(left, CHUNK))):
+    while left and (chunk := handler.rfile.read(min(left, at_once))):
         left -= len(chunk)
         yield chunk
 
@@ -246,7 +251,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_body(self, body: bytes | FileSlice, left: int, rate: int | None) -> None:
         """Send the first `left` bytes, at most `rate` a second."""
-        size = CHUNK if rate is None else max(1, min(CHUNK, rate // 10))
+        size = chunk_size(rate)
         chunks = (
             file_chunks(body, size)
             if isinstance(body, FileSlice)
