@@ -22,6 +22,7 @@ from tests.hub import (
 )
 from tests.hub.accounts import Accounts
 from tests.hub.faults import Fault, FaultBox
+from tests.hub.git import Entry
 from tests.hub.web import Answer, Call, Request, Router, start_server
 from tests.hub.xet import Xet
 
@@ -91,13 +92,8 @@ class Hub:
     def snapshot(self, repo_id: str, revision: str = "main", kind: str = "model") -> dict[str, str]:
         """SHA-256 of the content of every file, read from the store and not from what clients were told."""
         repository = self._repository(repo_id, kind)
-        files = [entry for entry in repository.git.entries(repository.resolve(revision)) if not entry.folder]
-        return {
-            entry.path: self._stored_digest(entry.sha256)
-            if entry.sha256
-            else hashlib.sha256(repository.git.blob(entry.oid)).hexdigest()
-            for entry in files
-        }
+        entries = repository.git.entries(repository.resolve(revision))
+        return {entry.path: self._digest(repository, entry) for entry in entries if not entry.folder}
 
     def refs(self, repo_id: str, kind: str = "model") -> dict[str, str]:
         """Commit of every ref, such as {"refs/heads/main": "0a1b…"}."""
@@ -113,8 +109,10 @@ class Hub:
             raise KeyError(f"the Hub has no {kind} {repo_id}")
         return found
 
-    def _stored_digest(self, sha256: str) -> str:
-        with self.objects.path(sha256).open("rb") as file:
+    def _digest(self, repository: repositories.Repository, entry: Entry) -> str:
+        if entry.sha256 is None:
+            return hashlib.sha256(repository.git.blob(entry.oid)).hexdigest()
+        with self.objects.path(entry.sha256).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     # --- for the modules
