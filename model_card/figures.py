@@ -1,7 +1,7 @@
 """The figures of a card, drawn from the run's records and nothing else: the same records give the same bytes.
 
 Both cards show them, so their words are the records' own names, `base`, `tuned` and the like. A card's column is about 720
-pixels wide, a phone's half of that: a figure is drawn 5.4 inches wide, on white, which the Hub's dark page leaves as it is.
+pixels wide, a phone's half of that: a figure is drawn 4.8 inches wide, on white, which the Hub's dark page leaves as it is.
 """
 
 import io
@@ -14,8 +14,8 @@ BLUE, ORANGE, GREEN, BLACK, GREY = (
     "#222222",
     "#767676",
 )  # told apart by the colour-blind
-WIDTH, DPI = 5.4, 200  # inches; 1,080 pixels, three for two of the column's
-LANE, PANEL_ENDS = 0.185, 0.5  # inches: of a metric, and of a panel's scale
+WIDTH, DPI = 4.8, 225  # inches; 1,080 pixels, three for two of the column's
+LANE, PANEL_ENDS = 0.17, 0.5  # inches: of a metric, and of a panel's scale
 NAME_LENGTH = 30  # letters of a name that have room
 COLOURS = {"better": GREEN, "worse": ORANGE, "neither": GREY}  # of a difference
 MARKS = {"better": "D", "worse": "v", "neither": "D"}
@@ -101,7 +101,7 @@ def lanes_by_unit(rows: list[dict[str, Any]]) -> dict[str | None, list[str | dic
 
 
 def draw_values(panel: Any, lanes: list[str | dict[str, Any]], unit: str | None) -> None:
-    """Base above tuned in each lane; the arrow after a name says where better is."""
+    """Base above tuned in each lane; the arrow after a name says whether higher or lower is better."""
     for y, lane in enumerate(lanes):
         if isinstance(lane, dict):
             draw_mark(panel, lane["base"], y - 0.17, unit, color=GREY, marker="o", markerfacecolor="white")
@@ -162,8 +162,8 @@ def direction(row: dict[str, Any]) -> str:
 
 
 def lane_name(row: dict[str, Any]) -> str:
-    """A metric's name with an arrow to its better side."""
-    return shown(row["metric"]) + {"higher": " →", "lower": " ←"}.get(row.get("better") or "", "")
+    """A metric's name with an arrow: whether higher or lower is better."""
+    return shown(row["metric"]) + {"higher": " ↑", "lower": " ↓"}.get(row.get("better") or "", "")
 
 
 def shown(text: str) -> str:

@@ -18,7 +18,7 @@ body { margin: 0; background: var(--page); color: var(--text); font: 16px/1.6 sy
 main { max-width: 760px; margin: 0 auto; padding: 16px; overflow-wrap: break-word; }
 a { color: var(--link); }
 img { max-width: 100%; height: auto; }
-table { display: block; overflow-x: auto; border-collapse: collapse; font-size: 14px; }
+table { display: block; overflow-x: auto; margin: 16px 0; border-collapse: collapse; font-size: 14px; }
 td, th { border: 1px solid var(--line); padding: 4px 8px; overflow-wrap: normal; }
 code { background: var(--code); border-radius: 4px; padding: 1px 4px; font: 85% "DejaVu Sans Mono", "Noto Sans Mono CJK SC", monospace; }
 pre { background: var(--code); border-radius: 6px; padding: 12px; overflow-x: auto; }

@@ -11,7 +11,7 @@ import yaml
 
 from command import UserError
 from model_card.card import render_cards
-from model_card.context import make_context, subjects
+from model_card.context import make_context
 from model_card.licence import find_licence
 from model_card.records import read_run
 from model_card.text import Printer, fenced, number, one_line, percent, plain, url_path, visible
@@ -168,19 +168,29 @@ def calm(tmp_path_factory):
     return dataclasses.replace(run, **places(foreign(run), found)), found, licence
 
 
-def cards_with(calm, texts: dict[str, str]) -> dict[str, str]:
+def context_with(calm, texts: dict[str, str]) -> dict[str, Any]:
     run, _, licence = calm
     fields = {key: planted(getattr(run, key), texts) for key in ("training", "comparison", "data_report", "examples")}
-    return render_cards(make_context(dataclasses.replace(run, **fields), "demo", "acme/demo", licence))
+    return make_context(dataclasses.replace(run, **fields), "demo", "acme/demo", licence)
+
+
+def cards_with(calm, texts: dict[str, str]) -> dict[str, str]:
+    return render_cards(context_with(calm, texts))
 
 
 @pytest.fixture(scope="module")
 def hostile(calm):
-    """Cards with another text of the corpus in each place; names of suites that choose a paragraph keep theirs."""
-    names = calm[1]
-    harmless = [text for text in TEXTS if not subjects(text)]
-    rows = [[harmless[(7 * number + place) % len(harmless)] for place in range(len(names))] for number in range(CARDS)]
-    return [cards_with(calm, dict(zip(names, row, strict=True))) for row in rows]
+    """Cards with another text of the corpus in each place, but where a suite's name would choose other paragraphs."""
+
+    def paragraphs(context: dict[str, Any]) -> tuple[list[str], int]:
+        return context["eval"]["subjects"], len(context["eval"]["undescribed"])
+
+    names, usual = calm[1], paragraphs(context_with(calm, {}))
+    rows = [[TEXTS[(7 * card + place) % len(TEXTS)] for place in range(len(names))] for card in range(2 * CARDS)]
+    contexts = [context_with(calm, dict(zip(names, row, strict=True))) for row in rows]
+    found = [render_cards(context) for context in contexts if paragraphs(context) == usual][:CARDS]
+    assert len(found) == CARDS
+    return found
 
 
 def body(card: str) -> str:

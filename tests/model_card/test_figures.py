@@ -53,7 +53,7 @@ def test_the_marks_and_bars_are_the_values_and_intervals_of_the_record():
         (at([50]), at([1.17])),
     ]
     assert lines(differences)[:2] == [(at([12.5, 37.5]), [1, 1]), (at([25]), [1])]
-    assert [label.get_text() for label in values.get_yticklabels()] == ["math", "rate →"]
+    assert [label.get_text() for label in values.get_yticklabels()] == ["math", "rate ↑"]
     assert values.get_xlim() == (-3, 103) and values.get_xlabel() == "%"
 
 
@@ -67,7 +67,7 @@ def test_proportions_share_a_scale_and_other_units_have_their_own():
     ]
     drawn = results_figure(rows)
     names = [[label.get_text() for label in axes.get_yticklabels()] for axes in drawn.axes[::2]]
-    assert names == [["math", "a →", "d →", "language", "b →"], ["text", "ppl ←"], ["math", "c"]]
+    assert names == [["math", "a ↑", "d ↑", "language", "b ↑"], ["text", "ppl ↓"], ["math", "c"]]
     assert lines(drawn.axes[2])[1][0] == [33.3], "perplexity is no percentage"
 
 
