@@ -11,7 +11,6 @@ import re
 import unicodedata
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
 
 from jinja2 import Undefined
 from markupsafe import Markup
@@ -147,11 +146,6 @@ def one_line(text: str) -> str:
     """Foreign text on one line, its white space as single spaces, a word of more than 100 letters cut: it would not wrap."""
     line = " ".join(visible(text).split())
     return _LONG_WORD.sub(lambda found: found[0][:100] + "[…]", line)
-
-
-def url_path(path: str) -> Markup:
-    """A path for the address of a link, percent-encoded, so that nothing in it can end the link."""
-    return Markup(quote(path, safe="/-._~", errors="replace"))
 
 
 def fenced(text: str, limit: int) -> Markup:

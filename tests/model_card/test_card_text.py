@@ -14,7 +14,7 @@ from model_card.card import render_cards
 from model_card.context import make_context
 from model_card.licence import find_licence
 from model_card.records import read_run
-from model_card.text import Printer, fenced, number, one_line, percent, plain, url_path, visible
+from model_card.text import Printer, fenced, number, one_line, percent, plain, visible
 from tests.made_run import make_run
 from tests.model_card.renderers import RENDERERS, Page
 
@@ -90,12 +90,6 @@ def test_every_reader_sees_the_text_itself(render):
         assert squeezed(page.texts) == squeezed(wanted(text)), text
         assert set(page.tags) <= allowed and page.attributes == [], (text, page.tags, page.attributes)
         assert page.tags["p"] == 3 and page.tags["pre"] == 1 and page.tables == [[3, 3]]
-
-
-def test_a_path_stays_within_its_link():
-    for text in TEXTS:
-        address = url_path(text)
-        assert address.isascii() and not set(address) & set("()<>[]|` \n\\*!&$@#?:"), text
 
 
 # The whole card
