@@ -4,6 +4,7 @@ Whatever a template prints passes through `Printer.value`; only what is marked `
 """
 
 import html
+import itertools
 import json
 import math
 import re
@@ -16,8 +17,20 @@ from markupsafe import Markup
 
 from command import UserError
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#!|~@]|^[-+]|:(?=//)|(?<=www)\.|(?<=\d)\.(?= ))", re.IGNORECASE)
-_BIDI = set(range(0x202A, 0x202F)) | set(range(0x2066, 0x206A)) | {0x200B, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF}
+# Punctuation that means something somewhere in Markdown, and what does so only at the start of a line or after a number.
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#!|~^]|^[-+=:]|(?<=\d)\.(?= |$))")
+# What readers turn into links, mentions, pictures or formulas even where it is escaped: GFM's autolinks look at the text that
+# the escapes leave (remark-gfm), as emoji and formulas do elsewhere. Nothing looks into code.
+_LINKED = re.compile(r"//|www\.|@|\$|\\|:[\w+-]+:", re.IGNORECASE)
+_LONG_WORD = re.compile(
+    r"[^\s\u2e80-\u9fff\uac00-\ud7ff\uf900-\uffef\U00020000-\U0003ffff]{101,}"
+)  # Han text breaks anywhere
+_TICKS = re.compile("`{33,}")  # cmark reads no code span of more than 80 backticks and no fence of more than 255
+_BLANKS = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u2800\u3164\uffa0"
+)  # letters and marks that show nothing
+_MARKS = 4  # combining marks on one letter; more would grow over the lines around it
+_SPELLED = 8  # of a longer run of hidden characters as many are spelled out
 
 
 class Printer:
@@ -61,13 +74,10 @@ class Printer:
         """
         if value is None or isinstance(value, Undefined):
             return none or self.missing
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        text = visible(text).replace("\n", " ")
-        if not text.strip():
+        text = one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        if not text:
             return none or self.missing
-        ticks = "`" * (longest_run(text) + 1)
-        pad = " " if text.startswith("`") or text.endswith("`") else ""
-        return Markup(f"{ticks}{pad}{text.replace('|', chr(92) + '|') if cell else text}{pad}{ticks}")
+        return in_code(in_cell(text) if cell else text)
 
     def span(self, value: Any) -> str:
         """Inline code outside a table."""
@@ -105,10 +115,37 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}".replace("-0.0", "0.0") if abs(value) < 0.0005 else f"{100 * value:.1f}"
 
 
-def plain(text: str) -> str:
-    """Foreign text as one line of inert Markdown: no HTML, link, heading, table cell, code or autolink comes of it."""
+def plain(text: str) -> Markup:
+    """Foreign text as one line of inert Markdown: no HTML, link, heading, table cell, formula, mention comes of it.
+
+    A word that a reader might link stands as code.
+    """
+    return Markup(" ".join(_plain_word(word) for word in one_line(text).split(" ")))
+
+
+def _plain_word(word: str) -> str:
+    """A word, escaped; each part of it between bars as code where it must be: `|` is escaped outside of code alone."""
+    if not _LINKED.search(word):
+        return _MARKDOWN.sub(r"\\\1", html.escape(word, quote=False))
+    return r"\|".join(in_code(part) if part else "" for part in word.split("|"))
+
+
+def in_code(line: str) -> Markup:
+    """One line as inline code, within more backticks than any run of them inside."""
+    ticks = "`" * (longest_run(line) + 1)
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return Markup(f"{ticks}{pad}{line}{pad}{ticks}")
+
+
+def in_cell(line: str) -> str:
+    """Code for a table's cell. A bar is escaped; after a backslash readers differ on that, so there it is spelled out."""
+    return line.replace("\\|", "\\<U+007C>").replace("|", "\\|")
+
+
+def one_line(text: str) -> str:
+    """Foreign text on one line, its white space as single spaces, a word of more than 100 letters cut: it would not wrap."""
     line = " ".join(visible(text).split())
-    return Markup(_MARKDOWN.sub(r"\\\1", html.escape(line, quote=False)))
+    return _LONG_WORD.sub(lambda found: found[0][:100] + "[…]", line)
 
 
 def fenced(text: str, limit: int) -> Markup:
@@ -128,10 +165,44 @@ def longest_run(text: str) -> int:
 
 
 def visible(text: str) -> str:
-    """Control, bidirectional and lone-surrogate characters as U+XXXX, so that what is read is what is there."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(c if c == "\n" or not _hidden(c) else f"<U+{ord(c):04X}>" for c in text.replace("\t", "    "))
+    """What cannot be seen, or moves what can, as `<U+XXXX>`, so that what is read is what is there.
+
+    Controls, bidirectional and zero-width characters, tags, private and unknown ones, lone surrogates, blank letters, more
+    combining marks than a letter has. A run of more than 8, as of more than 32 backticks, is given with its length.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", "    ")
+    text = _TICKS.sub(lambda found: f"<U+0060 … {len(found[0])} in all>", text)
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    shown = []
+    for hidden, run in itertools.groupby(range(len(text)), lambda place: _hidden(text, place)):
+        places = list(run)
+        piece = text[places[0] : places[-1] + 1]
+        shown.append(_spell(piece) if hidden else piece)
+    return "".join(shown)
 
 
-def _hidden(char: str) -> bool:
-    return unicodedata.category(char) in ("Cc", "Cs") or ord(char) in _BIDI
+def _spell(run: str) -> str:
+    codes = [f"U+{ord(character):04X}" for character in run[:_SPELLED]]
+    return "".join(f"<{c}>" for c in codes) if len(run) <= _SPELLED else f"<{' '.join(codes)} … {len(run)} in all>"
+
+
+def _hidden(text: str, place: int) -> bool:
+    char = text[place]
+    if char.isascii():
+        return not (char.isprintable() or char == "\n")
+    if char == "\u200d":  # between pictures it joins them to one, such as a family
+        return not (_is_picture(text[place - 1 : place]) and _is_picture(text[place + 1 : place + 2]))
+    kind = unicodedata.category(char)
+    if kind in ("Mn", "Me"):
+        before = text[max(0, place - _MARKS) : place]
+        return (
+            char in _BLANKS
+            or char >= "\U000e0000"
+            or (len(before) == _MARKS and all(map(unicodedata.combining, before)))
+        )
+    return kind[0] == "C" or kind in ("Zl", "Zp") or char in _BLANKS
+
+
+def _is_picture(char: str) -> bool:
+    return char == "\ufe0f" or (char != "" and unicodedata.category(char) in ("So", "Sk"))

@@ -129,6 +129,7 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     from inference.loading import fetch, load_tokenizer
     from training.adapters import load_trainable, merge
     from training.early_stopping import has_stopped, load_best, run_steps
+    from training.energy import energy_of, meter_energy
     from training.health import told_divergence
     from training.system_prompt import set_system_prompt
 
@@ -145,6 +146,7 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
         stream.write(recipe.to_yaml())
 
     trainer, stop = build_trainer(recipe, model, tokenizer, encoded, len(held_out.pairs), run_dir)
+    meter_energy(trainer)
     where = f", continuing from {checkpoint.name}" if checkpoint else ""
     print(f"training {trainer.args.max_steps} steps of {recipe.global_batch_size} pairs{where}", file=sys.stderr)
     with told_divergence(trainer.accelerator, [pair.where for pair in kept.pairs], run_dir, recipe.learning_rate):
@@ -174,6 +176,7 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
         "stopped_early": early,
         "model_step": step,
         "seconds_with_loading": round(time.monotonic() - begun, 1),
+        "energy": energy_of(trainer.state.log_history),
     }
     write_outcome(run_dir, recipe, kept, data.sha256, trainer, source, tokenizer, ended)
     if recipe.early_stopping:

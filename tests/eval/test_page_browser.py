@@ -10,7 +10,7 @@ import pytest
 
 from eval.report.page import page
 from eval.report.visible_text import visible
-from tests.eval import browser as chromium
+from tests import browser as chromium
 from tests.eval.hostile import HOSTILE, TUNED, answer, comparison, store, store_hostile
 
 pytestmark = pytest.mark.skipif(not chromium.find(), reason="no Chromium on PATH (Debian: apt-get install chromium)")
