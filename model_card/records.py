@@ -198,3 +198,14 @@ def _plain_json(path: Path, required: bool = True) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise UserError(f"{path} is not a JSON object. Train the run again.")
     return record
+
+
+def flat(record: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """A nested record as (dotted key, value); lists stay whole."""
+    rows: list[tuple[str, Any]] = []
+    for key, value in record.items():
+        if isinstance(value, dict) and value:
+            rows += flat(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", value))
+    return rows
