@@ -21,7 +21,7 @@ PAPER = fenced_as(
 
 def cite_release(name: str, repo_id: str, training: dict[str, Any]) -> Markup:
     """An entry for this release: its owner as the author, the year in which its training ended, where that is recorded."""
-    year = re.match(r"\d{4}", str(training.get("finished")))
+    year = re.match(r"[0-9]{4}(?=-)", str(training.get("finished")))
     fields = {
         "title": f"{{{name}}}".replace("_", r"\_"),
         "author": f"{{{repo_id.split('/')[0]}}}",

@@ -13,7 +13,7 @@ from model_card.changes import Previous, changes
 from model_card.citation import PAPER, cite_release
 from model_card.evaluation import evaluation
 from model_card.licence import Licence, base_name
-from model_card.records import SIDES, Run, flat
+from model_card.records import LOCAL_PATH, SIDES, Run, flat
 from model_card.reproduction import reproduction
 from model_card.text import fenced
 from model_card.usage import Release, snippets
@@ -212,7 +212,7 @@ def shorten_paths(value: Any) -> Any:
         return {key: shorten_paths(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [shorten_paths(inner) for inner in value]
-    if isinstance(value, str) and re.fullmatch(r"(~?/|[A-Za-z]:[\\/])[^\n]*[^\s/\\]", value):
+    if isinstance(value, str) and LOCAL_PATH.fullmatch(value):
         return re.split(r"[\\/]", value)[-1]
     return value
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from run_folder import joint_sha256, read_json
 SIDES = ("base", "tuned")
 EXAMPLES_A_SUITE = {"seed": 6}  # of the article's prompts one a category; of the other suites OTHERS
 OTHERS = 2
+
+LOCAL_PATH = re.compile(r"(~?/|[A-Za-z]:[\\/])[^\n]*[^\s/\\]")  # an absolute path of some machine; a release names none
 
 _TRAINING_FIELDS = {
     "status": str,

@@ -1,17 +1,17 @@
 """How a model is made again: from the repository on the Hub alone, from a clone of the code, and what of its data is not public."""
 
+import re
 import shlex
 from collections.abc import Set
-from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from model_card.evaluation import reductions
+from model_card.records import LOCAL_PATH
 from model_card.text import fenced_as, visible
 
 SCRIPTS = "scripts/SOURCE.json"  # there where a release carries the code that made it
-ABSOLUTE = ("/", "~", "\\")
 
 
 def reproduction(
@@ -68,8 +68,7 @@ def unpublished(training: dict[str, Any], files: Set[str]) -> list[str]:
     found = []
     for source in training["data"].get("sources") or []:
         path = str(source.get("path"))
-        local = path.startswith(ABSOLUTE) or path[1:2] == ":"
-        carried = f"scripts/{path}" in files or SCRIPTS not in files
-        if local or (Path(path).suffix in (".json", ".jsonl", ".parquet") and not carried):
-            found.append(path.replace("\\", "/").split("/")[-1])
+        missing = path.endswith((".json", ".jsonl", ".parquet")) and SCRIPTS in files and f"scripts/{path}" not in files
+        if LOCAL_PATH.fullmatch(path) or missing:
+            found.append(re.split(r"[\\/]", path)[-1])
     return found
