@@ -65,6 +65,7 @@ def changes(
         "finished": previous.training.get("finished"),
         "settings": differing(settings_of(previous.training), settings_of(training)),
         "data": differing(data_of(previous.training, previous.data_report), data_of(training, report)),
+        "digests": [key for key, *_ in differing(digests_of(previous.training), digests_of(training))],
         "evaluated": {"then": previous.comparison is not None, "now": comparison is not None},
         **compare_metrics(previous.comparison, comparison),
     }
@@ -76,9 +77,8 @@ def settings_of(training: dict[str, Any]) -> dict[str, Any]:
     return dict(
         flat(
             {
-                "base_model": {key: base.get(key) for key in ("hub_id", "name", "revision", "sha256")},
+                "base_model": {key: base.get(key) for key in ("hub_id", "name", "revision")},
                 **{key: value for key, value in training["recipe"].items() if key not in ("dataset", "name")},
-                "template_sha256": training.get("template_sha256"),
                 "git": training["git"],
                 "versions": training["versions"],
             }
@@ -87,12 +87,21 @@ def settings_of(training: dict[str, Any]) -> dict[str, Any]:
 
 
 def data_of(training: dict[str, Any], report: dict[str, Any] | None) -> dict[str, Any]:
-    """What the pairs were: sources, number, digest, and the report's counts."""
+    """What the pairs were: sources, number, and the report's counts."""
     counts = {
         key: (report or {}).get(key) for key in ("rows", "languages", "topics", "faults", "multi_turn", "with_system")
     }
-    own = {key: training["data"].get(key) for key in ("pairs", "sources", "dropped", "sha256")}
+    own = {key: training["data"].get(key) for key in ("pairs", "sources", "dropped")}
     return dict(flat({**own, **counts}))
+
+
+def digests_of(training: dict[str, Any]) -> dict[str, Any]:
+    """What is known by its SHA-256; two of them side by side would be wider than a page, so only their names are told."""
+    return {
+        "base_model": training["base_model"].get("sha256"),
+        "chat_template": training.get("template_sha256"),
+        "data": training["data"].get("sha256"),
+    }
 
 
 def differing(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:

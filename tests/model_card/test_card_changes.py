@@ -54,8 +54,11 @@ def test_without_an_earlier_version_no_change_is_claimed(run_dir):
 
 def test_the_same_run_has_no_changes_but_its_metrics_side_by_side(run_dir, before):
     en, zh = sections(run_dir, before).values()
-    assert "No setting, package or line of code differs." in en and "The training data are the same." in en
-    assert "设置、软件包和代码都相同。" in zh and "训练数据相同。" in zh
+    assert (
+        "No setting or package differs, and the code is of the same commit." in en
+        and "The training data are the same." in en
+    )
+    assert "设置和软件包相同，代码的提交也相同。" in zh and "训练数据相同。" in zh
     assert "| `math` | `accuracy` ↑ | 21.9 % [10.9, 32.9] | 21.9 % [10.9, 32.9] |" in en
     assert "Not comparable" not in en and "`demo-v0`" in en
 
@@ -107,6 +110,16 @@ def test_numbers_that_were_measured_otherwise_are_not_set_side_by_side(run_dir, 
     rewrite(before / "eval" / "comparison.json", change)
     en = sections(run_dir, before)["README.md"]
     assert f"- Not comparable: `{suite}` ({reason})." in en and f"| `{suite}` |" not in en
+
+
+def test_content_that_differs_by_its_digest_alone_is_told(run_dir, before):
+    def older(training):
+        training["data"]["sha256"] = training["template_sha256"] = "0" * 64
+
+    rewrite(before / "training.json", older)
+    en, zh = sections(run_dir, before).values()
+    assert "Not the same content by its SHA-256: `chat_template, data`." in en and "`chat_template, data`" in zh
+    assert "training data are the same" not in en and "训练数据相同" not in zh
 
 
 def test_a_version_that_was_not_evaluated_is_said_to_be_so(run_dir, before):
