@@ -1,6 +1,5 @@
 """How a model is made again: from the repository on the Hub alone, from a clone of the code, and what of its data is not public."""
 
-import re
 import shlex
 from collections.abc import Set
 from typing import Any
@@ -63,12 +62,12 @@ def reduced_options(settings: dict[str, Any]) -> str:
     return limit + (f" --max-new-tokens {reduced['budgets'][0][1]}" if reduced["budgets"] else "")
 
 
-def unpublished(training: dict[str, Any], files: Set[str]) -> list[str]:
-    """The names of the training data that are a local file which neither the code nor the release holds."""
+def unpublished(training: dict[str, Any], files: Set[str]) -> list[int]:
+    """The places in the list of sources of those that are a local file which neither the code nor the release holds."""
     found = []
-    for source in training["data"].get("sources") or []:
+    for place, source in enumerate(training["data"].get("sources") or []):
         path = str(source.get("path"))
         missing = path.endswith((".json", ".jsonl", ".parquet")) and SCRIPTS in files and f"scripts/{path}" not in files
         if LOCAL_PATH.fullmatch(path) or missing:
-            found.append(re.split(r"[\\/]", path)[-1])
+            found.append(place)
     return found

@@ -84,15 +84,19 @@ def test_who_has_only_the_hub_repository_is_told_one_command_where_the_scripts_a
 
 def test_data_that_nobody_else_has_are_named(run_dir):
     en, zh = checked(run_dir, {})
-    assert "**Not all of the training data are public:** `pairs.jsonl` lay" in en and "`pairs.jsonl` 只在" in zh
+    assert (
+        "| `pairs.jsonl` | – | – (not published) | 6 | 5 |" in en
+        and "| `pairs.jsonl` | – | –（未公开） | 6 | 5 |" in zh
+    )
+    assert "Not all of the training data are public" in en and "训练数据没有全部公开" in zh
     assert "/home/alice" not in en + zh
 
-    def of(path: str, files: set[str]) -> list[str]:
+    def of(path: str, files: set[str]) -> list[int]:
         return unpublished({"data": {"sources": [{"path": path}]}}, files)
 
     demo = "training/data/demo_pairs.jsonl"
     assert of(demo, {*SCRIPTS, f"scripts/{demo}"}) == [] and of(demo, set()) == []
-    assert of("mine/pairs.jsonl", SCRIPTS) == ["pairs.jsonl"] and of(r"C:\data\pairs.json", set()) == ["pairs.json"]
+    assert of("mine/pairs.jsonl", SCRIPTS) == [0] and of(r"C:\data\pairs.json", set()) == [0]
     assert of("hiyouga/DPO-En-Zh-20k", SCRIPTS) == []
 
 
