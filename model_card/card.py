@@ -1,4 +1,4 @@
-"""The two cards: the front matter, and one context printed in English and in Chinese."""
+"""The two cards: one context printed in English and in Chinese, the front matter above the English one."""
 
 import functools
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any
 from jinja2 import ChainableUndefined, Environment, Template
 from markupsafe import Markup
 
+from model_card.metadata import front_matter
 from model_card.text import Printer, percent
 
 TEMPLATES = {"README.md": "card_en.md.jinja", "README_zh.md": "card_zh.md.jinja"}
 MISSING = {"README.md": "not measured", "README_zh.md": "未测量"}
-TAGS = ["orpo", "preference-optimization", "chinese", "conversational", "bilingual"]
 
 
 def render_cards(context: dict[str, Any]) -> dict[str, str]:
@@ -47,51 +47,3 @@ def load_template(file: str) -> Template:
 def share(value: Any) -> Markup | None:
     """A proportion in percent, None if it is not a number."""
     return Markup(f"{percent(value)} %") if isinstance(value, int | float) else None
-
-
-def front_matter(context: dict[str, Any]) -> str:
-    """The metadata the Hub reads, as YAML.
-
-    Source: https://huggingface.co/docs/hub/model-cards#model-card-metadata, written by huggingface_hub's ModelCardData.
-    """
-    from huggingface_hub import ModelCardData
-
-    datasets = sorted({source["path"] for source in context["datasets"]})
-    data = ModelCardData(
-        language=["zh", "en"],
-        base_model=context["base"].get("hub_id"),
-        base_model_relation="finetune" if context["base"].get("hub_id") else None,
-        library_name="transformers",
-        pipeline_tag="text-generation",
-        datasets=datasets or None,
-        tags=TAGS,
-        model_name=context["name"],
-        eval_results=model_index(context) or None,
-        **context["licence"].metadata,
-    )
-    if data.eval_results is None:
-        data.pop("model_name")
-    return data.to_yaml()
-
-
-def model_index(context: dict[str, Any]) -> list[Any]:
-    """The tuned model's measured metrics that have a better direction, none of a reduced evaluation.
-
-    The suites are this project's own, so `custom`.
-    """
-    from huggingface_hub import EvalResult
-
-    rows = context["eval"]["rows"] if context["eval"] and not context["eval"]["reduced"] else []
-    return [
-        EvalResult(
-            task_type="text-generation",
-            dataset_type="custom",
-            dataset_name=row["suite"],
-            dataset_config=row["suite"],
-            metric_type=row["metric"],
-            metric_name=f"{row['metric']} ({row['suite']})",
-            metric_value=round(row["tuned"]["value"], 6),
-        )
-        for row in rows
-        if row.get("better") and row["tuned"].get("value") is not None
-    ]

@@ -3,15 +3,19 @@
 import dataclasses
 import json
 import re
-import shlex
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
+from model_card.changes import Previous, changes
+from model_card.citation import PAPER, cite_release
+from model_card.evaluation import evaluation
 from model_card.licence import Licence, base_name
-from model_card.records import SIDES, Run
-from model_card.text import fenced, fenced_as, visible
+from model_card.records import LOCAL_PATH, SIDES, Run, flat
+from model_card.reproduction import reproduction
+from model_card.text import fenced
 from model_card.usage import Release, snippets
 from run_folder import is_hub_data_set
 
@@ -22,16 +26,6 @@ ANSWER_CHARACTERS = 800
 FIXED = {
     "paper": "arXiv:2403.07691",
     "paper_url": Markup("https://arxiv.org/abs/2403.07691"),
-    "paper_bibtex": fenced_as(
-        "bibtex",
-        "@misc{hong2024orpo,\n"
-        "  title = {{ORPO}: Monolithic Preference Optimization without Reference Model},\n"
-        "  author = {Jiwoo Hong and Noah Lee and James Thorne},\n"
-        "  year = {2024},\n"
-        "  eprint = {2403.07691},\n"
-        "  archivePrefix = {arXiv}\n"
-        "}",
-    ),
     "confidence": Markup("95 %"),
     "hash": Markup("SHA-256"),
     "sums": "SHA256SUMS",
@@ -44,25 +38,26 @@ FIXED = {
 # The owner that a card names when it was built without --repo-id: the reader sees that it must be filled in.
 PLACEHOLDER_OWNER = "YOUR-ORG"
 
-# What a suite or metric is about, by words in its name; each subject has a paragraph in both templates.
-SUBJECTS = {
-    "language": ("language", "chinese", "confusion", "lpr", "wpr", "bilingual"),
-    "math": ("math", "gsm", "arithmetic"),
-    "code": ("code", "humaneval", "mbpp"),
-    "safety": ("safety", "refus", "xstest", "harm"),
-    "identity": ("identity",),
-    "perplexity": ("perplexity", "ppl"),
-    "length": ("length", "token", "stop", "finish", "endless"),
-    "form": ("repetition", "distinct", "emoji", "lead_in", "mixed"),
-    "facts": ("chat", "fact", "knowledge"),
-    "writing": ("writing",),
-    "seed": ("seed",),
-}
 
+def make_context(
+    run: Run,
+    name: str,
+    repo_id: str | None,
+    licence: Licence,
+    *,
+    files: Set[str] = frozenset(),
+    previous: Previous | None = None,
+    contact: str | None = None,
+    new_version: str | None = None,
+) -> dict[str, Any]:
+    """Everything both templates print; absolute local paths in the records are cut to their last part.
 
-def make_context(run: Run, name: str, repo_id: str | None, licence: Licence) -> dict[str, Any]:
-    """Everything both templates print; absolute local paths in the records are cut to their last part."""
+    `files` are the other paths of the release: a figure or script is spoken of where it is there. `contact` is a line of the
+    publisher's, `new_version` the repository that replaces this one.
+    """
     shown_id = repo_id or f"{PLACEHOLDER_OWNER}/{name.replace(' ', '-')}"
+    settings = (run.comparison or {}).get("settings") or {}
+    again = reproduction(run.training, name, repo_id, settings, files)  # asks which paths are absolute
     run = dataclasses.replace(
         run,
         training=shorten_paths(run.training),
@@ -75,25 +70,65 @@ def make_context(run: Run, name: str, repo_id: str | None, licence: Licence) -> 
         "fixed": FIXED,
         "name": name,
         "repo_id": shown_id,
+        "hub_page": Markup(f"https://huggingface.co/{shown_id}"),
         "base": {"shown": base_name(training["base_model"]), **training["base_model"]},
         "quantized": training["base_model"].get("kind") in ("gguf", "pypi"),
         "licence": licence,
+        "figures": {path for path in files if path.startswith("figures/")},
+        **training_view(training),
+        "context_length": run.model_config.get("max_position_embeddings"),
+        "report": run.data_report,
+        "eval": evaluation(run),
+        "examples": [example(row) for row in run.examples],
+        "widget_prompts": widget_prompts(run.examples),
+        "sampling": sampling(run, shown_id),
+        "gguf_id": gguf_id(run, shown_id),
+        "changes": previous and changes_since(previous, run),
+        "reproduction": again,
+        "citation": {"release": cite_release(name, shown_id, training), "paper": PAPER},
+        "contact": contact,
+        "new_version": new_version,
+    }
+
+
+def training_view(training: dict[str, Any]) -> dict[str, Any]:
+    """What the card tells of the training, with the units that it is told in."""
+    energy = training.get("energy")
+    return {
         "training": training,
         "full": not any(re.match(r"(lora|peft|adapter)", key) and value for key, value in training["recipe"].items()),
         "recipe": sorted(flat(training["recipe"])),
         "versions": sorted(training["versions"].items()),
         "hardware": sorted(training["hardware"].items()),
         "progress": progress(training),
+        "validation": [check for check in training.get("validation") or [] if isinstance(check, dict)],
         "data": training["data"],
         "datasets": hub_datasets(training),
-        "commands": commands(training, name, repo_id, (run.comparison or {}).get("settings") or {}),
-        "report": run.data_report,
-        "eval": evaluation(run),
-        "examples": [example(row) for row in run.examples],
-        "sampling": sampling(run, shown_id),
         "seconds": training.get("seconds"),
         "peak_gigabytes": scaled(training.get("peak_memory_bytes"), 1e9),
+        "energy": energy and {**energy, "kilowatt_hours": scaled(energy["joules"], 3.6e6)},
     }
+
+
+def changes_since(previous: Previous, run: Run) -> dict[str, Any]:
+    """The changes since an earlier version; absolute local paths in its records are cut too."""
+    short = dataclasses.replace(
+        previous,
+        name=shorten_paths(previous.name),
+        training=shorten_paths(previous.training),
+        data_report=shorten_paths(previous.data_report),
+        comparison=shorten_paths(previous.comparison),
+    )
+    return changes(short, run.training, run.data_report, run.comparison)
+
+
+def widget_prompts(examples: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """(category, prompt) of the chosen examples of the article's prompts."""
+    return [
+        (row["category"], row["prompt"])
+        for row in examples
+        if row["suite"] == "seed" and row["category"] and isinstance(row["prompt"], str)
+    ]
 
 
 def progress(training: dict[str, Any]) -> dict[str, Any]:
@@ -111,78 +146,6 @@ def progress(training: dict[str, Any]) -> dict[str, Any]:
         "reduced": bool(training["recipe"].get("max_steps")),
         "fields": [f for f in ("loss", "nll", "odds_ratio_loss", "log_odds", "accuracy", "grad_norm") if f in steps[0]],
     }
-
-
-def evaluation(run: Run) -> dict[str, Any] | None:
-    """The comparison as table rows, its settings, and what its scorers are about; None if nothing was compared."""
-    if run.comparison is None:
-        return None
-    metrics = run.comparison["metrics"]
-    settings = run.comparison.get("settings") or {}
-    return {
-        "rows": metrics,
-        "headlines": [row for row in metrics if row.get("headline", True)],
-        "cut": cut_off(run.comparison.get("suites") or {}),
-        "judged": (run.folder / "eval" / "judge.json").exists(),
-        "settings": sorted(flat({key: value for key, value in settings.items() if key != "reduced"})),
-        "seconds": sorted(flat(run.comparison.get("seconds") or {})),
-        "reduced": reductions(settings),
-        "scorers": sorted(
-            (run.comparison.get("scorers") or (run.results.get("tuned") or {}).get("scorers") or {}).items()
-        ),
-        "meanings": meanings(metrics),
-        "subjects": sorted({s for row in metrics for s in subjects(f"{row['suite']} {row['metric']}")}),
-        "undescribed": sorted(
-            {r["suite"] for r in metrics} - {r["suite"] for r in metrics if subjects(f"{r['suite']} {r['metric']}")}
-        ),
-        "unmeasured": [row for row in metrics if any((row[side] or {}).get("value") is None for side in SIDES)],
-    }
-
-
-def cut_off(suites: dict[str, Any]) -> list[dict[str, Any]]:
-    """The suites in which answers reached the token limit: {"suite", "base", "tuned", "answers"}; base null where there is none."""
-    found = []
-    for name, sides in suites.items():
-        counts = {side: (sides.get(side) or {}).get("truncated") for side in SIDES}
-        if any(counts.values()):
-            found.append({"suite": name, **counts, "answers": (sides.get("tuned") or {}).get("answers")})
-    return found
-
-
-def reductions(settings: dict[str, Any]) -> dict[str, Any] | None:
-    """What makes this less than the full evaluation, for both templates to say in words; None if nothing.
-
-    The figures are the settings'; eval/'s sentences in `reduced` tell which suite is meant. `other`: sentences of another form.
-    """
-    reasons = settings.get("reduced") or []
-    reasons = [str(reason) for reason in (reasons if isinstance(reasons, list) else [reasons])]
-    limit, suites = settings.get("limit"), settings.get("suites") or {}
-    cut = {f"suite {name}: ": (name, suite["max_new_tokens"]) for name, suite in suites.items()}
-    changed = {f"suite {name} has changed": name for name in suites}
-    known = (*cut, *changed, *(["only the first "] if limit else []))
-    found = {
-        "limit": limit,
-        "budgets": [told for start, told in cut.items() if any(reason.startswith(start) for reason in reasons)],
-        "changed": [name for start, name in changed.items() if any(reason.startswith(start) for reason in reasons)],
-        "other": [reason for reason in reasons if not reason.startswith(known)],
-    }
-    return found if any(found.values()) else None
-
-
-def meanings(rows: list[dict[str, Any]]) -> list[tuple[dict[str, str], list[str]]]:
-    """What eval/ recorded of the metrics, {"en", "zh"}, each with the names it explains, in the table's order."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
-        if isinstance(told := row.get("meaning"), dict) and row["metric"] not in (
-            names := found.setdefault((str(told.get("en")), str(told.get("zh"))), [])
-        ):
-            names.append(row["metric"])
-    return [({"en": en, "zh": zh}, names) for (en, zh), names in found.items()]
-
-
-def subjects(name: str) -> list[str]:
-    """The subjects whose words stand in a suite's or metric's name."""
-    return [subject for subject, words in SUBJECTS.items() if any(word in name.lower() for word in words)]
 
 
 def example(row: dict[str, Any]) -> dict[str, Any]:
@@ -213,29 +176,6 @@ def prompt_text(prompt: Any) -> str:
     return str(prompt)
 
 
-def commands(training: dict[str, Any], name: str, repo_id: str | None, settings: dict[str, Any]) -> Markup:
-    """The shell commands that make this model and this card again; `.venv` is what `reproduce.sh --setup` makes."""
-    python = ".venv/bin/python"
-    folder, base = f"runs/{name.replace(' ', '-')}", shlex.quote(visible(str(training["base_model"].get("model"))))
-    commit = training["git"].get("commit")
-    checkout = [f"git checkout {shlex.quote(visible(str(commit)))}"] if commit else []
-    lines = [
-        *checkout,
-        "./reproduce.sh --setup",
-        f"{python} -m training.train recipe.yaml --output {folder}",
-        f"{python} -m eval.run {folder}/model --base {base} --output {folder}/eval{reduced_options(settings)}",
-        f"{python} -m model_card.build {folder}" + (f" --repo-id {repo_id}" if repo_id else ""),
-    ]
-    return fenced_as("bash", "\n".join(lines))
-
-
-def reduced_options(settings: dict[str, Any]) -> str:
-    """The options of eval.run with which a reduced evaluation was made; empty for a full one."""
-    reduced = reductions(settings) or {"limit": None, "budgets": []}
-    limit = f" --limit {reduced['limit']}" if reduced["limit"] else ""
-    return limit + (f" --max-new-tokens {reduced['budgets'][0][1]}" if reduced["budgets"] else "")
-
-
 def sampling(run: Run, repo_id: str) -> dict[str, Any]:
     """How to sample: the model's own generation_config.json, else FIXED; the stop tokens by id; the snippet."""
     config = run.generation_config
@@ -244,7 +184,8 @@ def sampling(run: Run, repo_id: str) -> dict[str, Any]:
     ids = [] if stop is None else stop if isinstance(stop, list) else [stop]
     names = stop_names(run.folder / "model" / "tokenizer.json", stop)
     release = Release(repo_id, gguf_id(run, repo_id), ids, names, **values)
-    return {**values, "stop": ids or None, "stop_names": names, "snippets": snippets(release)}
+    recorded = all(config.get(key) for key in ("temperature", "top_p"))
+    return {**values, "recorded": recorded, "stop": ids or None, "stop_names": names, "snippets": snippets(release)}
 
 
 def gguf_id(run: Run, repo_id: str) -> str | None:
@@ -265,24 +206,13 @@ def hub_datasets(training: dict[str, Any]) -> list[dict[str, Any]]:
     return [s for s in training["data"].get("sources") or [] if is_hub_data_set(str(s.get("path")))]
 
 
-def flat(record: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """A nested record as (dotted key, value); lists stay whole."""
-    rows: list[tuple[str, Any]] = []
-    for key, value in record.items():
-        if isinstance(value, dict) and value:
-            rows += flat(value, f"{prefix}{key}.")
-        else:
-            rows.append((f"{prefix}{key}", value))
-    return rows
-
-
 def shorten_paths(value: Any) -> Any:
     """The same value with every string that is an absolute local path cut to its last part: a release names no home folder."""
     if isinstance(value, dict):
         return {key: shorten_paths(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [shorten_paths(inner) for inner in value]
-    if isinstance(value, str) and re.fullmatch(r"(~?/|[A-Za-z]:[\\/])[^\n]*[^\s/\\]", value):
+    if isinstance(value, str) and LOCAL_PATH.fullmatch(value):
         return re.split(r"[\\/]", value)[-1]
     return value
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from command import UserError
+from model_card.hub_files import Unreachable, fetch_file
 from run_folder import is_llama3_name
 
 REPOSITORY = Path(__file__).parent.parent
@@ -68,11 +69,7 @@ def licence_id(base: dict[str, Any], given: str | None) -> str:
     known = base.get("license")
     if not known and _LLAMA3_IDS.fullmatch(base.get("hub_id") or ""):
         known = "llama3"
-    if not known and (card := base_file("README.md", base)):
-        match = re.search(
-            r"^license:\s*([\w.-]+)\s*$", card.read_text(encoding="utf-8", errors="replace"), re.MULTILINE
-        )
-        known = match[1] if match else None
+    known = known or licence_of_card(base, given)
     if known and given and known != given:
         raise UserError(f"--license {given} contradicts the base model's own licence, {known}. Leave --license out.")
     if not (known or given):
@@ -80,6 +77,19 @@ def licence_id(base: dict[str, Any], given: str | None) -> str:
             f"the licence of {base_name(base)} is not recorded. Look it up and give it: --license ID (apache-2.0, llama3, …)."
         )
     return str(known or given)
+
+
+def licence_of_card(base: dict[str, Any], given: str | None) -> str | None:
+    """The licence that the base's own card states; None where it has none. Unreachable only where nothing is `given` either."""
+    try:
+        card = base_file("README.md", base)
+    except Unreachable as error:
+        if given:
+            return None
+        raise Unreachable(f"{error} It would state the base's licence. Give it: --license ID, or try again.") from None
+    text = card.read_text(encoding="utf-8", errors="replace") if card else ""
+    match = re.search(r"^license:\s*([\w.-]+)\s*$", text, re.MULTILINE)
+    return match[1] if match else None
 
 
 def check_llama3_name(name: str) -> None:
@@ -93,13 +103,20 @@ def check_llama3_name(name: str) -> None:
 
 def find_text(filename: str, base: dict[str, Any], given: Path | None, option: str, marker: str) -> Path:
     """The file with a licence text: the given one, else the base model's own. UserError if missing or without `marker`."""
-    path = given or base_file(filename, base)
+    try:
+        path, why = given or base_file(filename, base), ""
+    except (Unreachable, UserError) as error:
+        path, why = None, str(error)
     if path is None or not path.is_file():
-        where = f"{path} is not a file" if path else f"{base_name(base)} has no {filename} beside its weights here"
+        where = (
+            f"{path} is not a file" if path else why or f"{base_name(base)} has no {filename} beside its weights here"
+        )
         fetch = (
             f"hf download {base['hub_id']} {filename}" if base.get("hub_id") else "get it from the model's publisher"
         )
-        raise UserError(f"{where}, and the licence must go with the model. Give it: {option} FILE ({fetch}).")
+        raise UserError(
+            f"{where.rstrip('.')}, and the licence must go with the model. Give it: {option} FILE ({fetch})."
+        )
     text = " ".join(path.read_text(encoding="utf-8", errors="replace").upper().split())
     if not text or marker not in text:
         raise UserError(
@@ -109,15 +126,23 @@ def find_text(filename: str, base: dict[str, Any], given: Path | None, option: s
 
 
 def base_notice(base: dict[str, Any]) -> bytes:
-    """The base model's own NOTICE, which Apache-2.0 section 4(d) asks to carry on; empty if it has none."""
-    path = base_file("NOTICE", base)
+    """The base model's own NOTICE, which Apache-2.0 section 4(d) asks to carry on; empty if it has none.
+
+    Without network it has none if the base's other files are in the cache: training fetched a NOTICE along with them.
+    """
+    try:
+        path = base_file("NOTICE", base)
+    except Unreachable:
+        if cached_file("config.json", base) is None:
+            raise
+        path = None
     return path.read_bytes().rstrip() + b"\n\n" if path else b""
 
 
 def base_file(filename: str, base: dict[str, Any]) -> Path | None:
-    """A file of the base model: in its local folder, or in the Hub cache at its revision; None if neither has it.
+    """A file of the base model: in its local folder, in the Hub cache at its revision, or fetched from there; None if it has none.
 
-    LICENSE and NOTICE may be spelt with .txt or .md, as some publishers do.
+    LICENSE and NOTICE may be spelt with .txt or .md, as some publishers do. Unreachable: it is not here, and no network.
     """
     names = [filename] if "." in filename else [filename, f"{filename}.txt", f"{filename}.md"]
     folder = Path(str(base.get("model") or ""))
@@ -125,12 +150,21 @@ def base_file(filename: str, base: dict[str, Any]) -> Path | None:
         found = next((folder / name for name in names if (folder / name).is_file()), None)
         if found:
             return found
+    cached = next((path for name in names if (path := cached_file(name, base))), None)
+    if cached or base.get("kind") != "hub" or not base.get("revision"):
+        return cached
+    fetched = (fetch_file(base["hub_id"], name, base["revision"]) for name in names)
+    return next((path for path in fetched if path), None)
+
+
+def cached_file(name: str, base: dict[str, Any]) -> Path | None:
+    """A file of the base in the Hub's cache at its revision."""
     if not base.get("hub_id") or base.get("kind") == "pypi":
         return None
     from huggingface_hub import try_to_load_from_cache
 
-    cached = (try_to_load_from_cache(base["hub_id"], name, revision=base.get("revision")) for name in names)
-    return next((Path(path) for path in cached if isinstance(path, str)), None)
+    path = try_to_load_from_cache(base["hub_id"], name, revision=base.get("revision"))
+    return Path(path) if isinstance(path, str) else None
 
 
 def base_name(base: dict[str, Any]) -> str:

