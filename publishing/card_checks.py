@@ -11,7 +11,7 @@ import yaml
 
 from publishing.file_checks import json_of
 from publishing.hub_lists import LICENCES, RELATIONS, TASKS
-from publishing.table_checks import explains, numbers_in, outside_fences
+from publishing.table_checks import check_tables, outside_fences
 from run_folder import is_llama3_name
 
 CARDS = ("README.md", "README_zh.md")
@@ -21,7 +21,7 @@ LINK = re.compile(r"!?\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)|<(?:img|a)\b[^>]*?(?:
 
 
 def check_cards(run_dir: Path, release: Path, repo_id: str) -> list[str]:
-    """Both cards: front matter, licence duties, the model that they tell readers to load, links."""
+    """Both cards: front matter, licence duties, the model that they tell readers to load, tables, links."""
     data, found = front_matter(release)
     if data is None:
         return found
@@ -32,7 +32,8 @@ def check_cards(run_dir: Path, release: Path, repo_id: str) -> list[str]:
     for name in CARDS:
         if f'model_id = "{repo_id}"\n' not in card_text(release, name) and (release / name).is_file():
             found.append(f"{name} tells readers to load another model than {repo_id}; build it again: {again}")
-    return found + check_links(release)
+    known = [repo_id, f"{repo_id}-GGUF", *(value for value in data.values() if isinstance(value, str))]
+    return [*found, *check_tables(release, known), *check_links(release)]
 
 
 def card_text(release: Path, name: str) -> str:
@@ -129,8 +130,6 @@ def inner_numbers(metric: dict[str, Any]) -> Iterator[float]:
             yield from (item for item in value if isinstance(item, int | float) and not isinstance(item, bool))
         elif isinstance(value, int | float) and not isinstance(value, bool) and key != "value":
             yield value
-        elif isinstance(value, str) and key in ("config", "args"):
-            yield from (number for number, _ in map(explains, numbers_in(value)))
 
 
 def check_duties(release: Path, data: dict[str, Any], repo_id: str) -> list[str]:

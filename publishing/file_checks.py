@@ -36,7 +36,7 @@ SECRETS = {
     "a JSON web token": r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
     "a password in a URL": r"https?://[^/\s:@\"'{}]+:[^/\s:@\"'{}]+@",
 }
-HOME_PATH = r"(?:/home/|/Users/|[A-Za-z]:\\{1,2}Users\\{1,2})[\w.-]+|/(?:root)/\w"
+HOME_PATH = r"/(?:home|Users)/[\w.-]+|[A-Za-z]:\\{1,2}Users\\{1,2}[\w.-]+|/(?:root)/\w"
 VOCABULARY = ("tokenizer.json", "vocab.json", "merges.txt")
 # Model answers stand in these: a generic /home/user in them is no leak, this machine's own paths are.
 QUOTES_ANSWERS = ("README.md", "README_zh.md", "eval/base/results.json", "eval/tuned/results.json")

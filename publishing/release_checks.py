@@ -12,7 +12,6 @@ from publishing.card_checks import check_cards
 from publishing.encoding_checks import check_encoding
 from publishing.file_checks import check_contents, check_names, check_scripts, check_signature, check_sums, check_texts
 from publishing.gguf_checks import check_gguf, check_gguf_release
-from publishing.table_checks import check_tables
 from publishing.weight_checks import check_weights
 from run_folder import RECORDS
 
@@ -39,7 +38,6 @@ def check_release(run_dir: Path, release: Path, files: Files, digests: dict[str,
         *check_scripts(release, files, digests),
         *check_signature(release, files),
         *check_cards(run_dir, release, repo_id),
-        *check_tables(release),
         *check_results(run_dir, release),
         *check_weights(release),
         *check_encoding(release),

@@ -7,7 +7,7 @@ before difference; a row that names a field (`beta`) only that field's values; a
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +17,43 @@ from run_folder import RECORDS
 CARDS = ("README.md", "README_zh.md")
 NUMBER = re.compile(r"(?<![A-Za-z0-9_.])[-+−]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?(?![A-Za-z0-9_])")
 CODE = re.compile(r"(`+)(.+?)\1")
+CHANGES = ("Changes since the last version", "与上一版的不同")  # the heading over a comparison with an earlier version
 FIGURE = ("value", "low", "high")
 HIDDEN = ("encoded_examples", "encoded_response", "steps")  # what no table shows; of the steps the first and the last
 
 
-def check_tables(release: Path) -> list[str]:
-    """Findings for every figure of a table that the release's records do not hold."""
+def check_tables(release: Path, known: Iterable[Any] = ()) -> list[str]:
+    """Findings for every figure of a table that neither the release's records hold nor `known` (names with digits in them)."""
     records = {name: json_of(release / name) for name in RECORDS if (release / name).is_file()}
-    fields = Fields(records, json_of(release / "config.json"))
-    found = []
+    fields = Fields(records, [*json_of(release / "config.json").values(), *known])
+    found, printed = [], []
     for name in CARDS:
         path = release / name
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-        for number, row in table_rows(text):
+        rows = list(table_rows(text))
+        for number, row in rows:
             for figure in unexplained(row, fields):
                 found.append(f"{name}:{number}: the table says {figure}, the records do not; build the release again")
-    return found
+        printed.append([(number, printed_in(row)) for number, row in rows])
+    return found + differences(*printed)
+
+
+def differences(english: list[tuple[int, list[str]]], chinese: list[tuple[int, list[str]]]) -> list[str]:
+    """Where the tables of the two cards do not hold the same figures, row by row."""
+    again = "build the release again"
+    if len(english) != len(chinese):
+        return [f"README.md has {len(english)} rows in its tables, README_zh.md {len(chinese)}; {again}"]
+    return [
+        f"README.md:{one} and README_zh.md:{two} do not hold the same figures ({', '.join(a)}; {', '.join(b)}); {again}"
+        for (one, a), (two, b) in zip(english, chinese, strict=True)
+        if a != b
+    ]
 
 
 class Fields:
     """The records' values: those of each metric, those under each name, and all of them."""
 
-    def __init__(self, records: dict[str, dict[str, Any]], config: dict[str, Any]):
+    def __init__(self, records: dict[str, dict[str, Any]], known: list[Any]):
         self.metrics = records.get("eval/comparison.json", {}).get("metrics") or []
         self.named: dict[str, list[Any]] = {}
         self.all: list[Any] = []
@@ -49,7 +64,7 @@ class Fields:
         steps = training.get("steps") or [{}]
         for key in steps[0]:
             self.named[key] = [steps[0].get(key), steps[-1].get(key)]
-        self.all += [*derived(training), *(value for value in config.values() if isinstance(value, int | float))]
+        self.all += [*derived(training), *(value for value in known if isinstance(value, int | float | str))]
         self.all += [value for step in (steps[0], steps[-1]) for value in step.values()]
 
     def _add(self, path: tuple[str, ...], value: Any) -> None:
@@ -100,25 +115,38 @@ def outside_fences(text: str) -> str:
 
 
 def table_rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """(line number, cells) of every row of every table, headings too; the row of dashes is none."""
+    """(line number, cells) of every row of every table, headings too; the row of dashes is none.
+
+    Where the card compares with an earlier version, that version's column, the last but one, is left out: its records are
+    in its own release.
+    """
+    earlier = False
     for number, line in enumerate(outside_fences(text).split("\n"), 1):
+        if line.startswith("## "):
+            earlier = line.removeprefix("## ").strip() in CHANGES
         if line.startswith("|") and not re.fullmatch(r"[|\s:-]+", line):
-            yield number, [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip())[1:-1]]
+            cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip())[1:-1]]
+            yield number, [*cells[:-2], *cells[-1:]] if earlier else cells
+
+
+def printed_in(row: list[str]) -> list[str]:
+    """The numbers of a row outside what it quotes, as they are printed."""
+    return [number for cell in row for number in numbers_in(CODE.sub("", cell))]
 
 
 def unexplained(row: list[str], fields: Fields) -> list[str]:
     """The figures and quoted values of a row that its records do not hold."""
     codes = [match[2].strip().replace("\\|", "|") for cell in row for match in CODE.finditer(cell)]
-    printed = [number for cell in row for number in numbers_in(CODE.sub("", cell))]
+    printed = printed_in(row)
     metrics = [m for m in fields.metrics if m["metric"] in codes and m["suite"] in codes]
     if metrics:
-        return min((out_of_order(printed, expected(metric)) for metric in metrics), key=len)
+        return min((out_of_order(printed, order) for metric in metrics for order in orders(metric)), key=len)
     named = codes[0] if codes and CODE.fullmatch(row[0]) and codes[0] in fields.named else None
     if named is None:
         found = unknown(codes, printed, fields.all)
     else:
         found = unknown(codes[1:], printed, fields.named[named])
-    others = (out_of_order(printed, expected(m)) for m in fields.metrics if m["metric"] in codes)
+    others = (out_of_order(printed, o) for m in fields.metrics if m["metric"] in codes for o in orders(m))
     return min([found, *others], key=len)
 
 
@@ -129,13 +157,13 @@ def unknown(codes: list[str], printed: list[str], known: list[Any]) -> list[str]
     return found + [number for number in printed if not any(means(number, value) for value in known)]
 
 
-def expected(metric: dict[str, Any]) -> list[float | None]:
-    """A metric's figures in the order of a table: base, tuned, difference; the counts again at the end."""
+def orders(metric: dict[str, Any]) -> list[list[float | None]]:
+    """A metric's figures in the orders that a table may have: base, tuned, difference, the counts beside each or at the end."""
     sides = [metric.get(side) or {} for side in ("base", "tuned")]
-    counts = [side.get(key) for side in sides for key in ("n", "unparsed")]
-    figures = [[side.get(key) for key in (*FIGURE, "n", "unparsed")] for side in sides]
-    difference = [(metric.get("difference") or {}).get(key) for key in FIGURE]
-    return [*figures[0], *figures[1], *difference, *counts]
+    figures = [[side.get(key) for key in FIGURE] for side in (*sides, metric.get("difference") or {})]
+    counts = [[side.get(key) for key in ("n", "unparsed")] for side in sides]
+    beside = [*figures[0], *counts[0], *figures[1], *counts[1], *figures[2]]
+    return [beside, [value for group in (*figures, *counts) for value in group]]
 
 
 def out_of_order(printed: list[str], values: list[float | None]) -> list[str]:
@@ -155,20 +183,14 @@ def numbers_in(text: str) -> list[str]:
     return NUMBER.findall(re.sub(r"\]\([^)]*\)|<[^>]*>", " ", text))
 
 
-def explains(printed: str) -> tuple[float, float]:
-    """The value of a printed number, and half a unit of its last digit: what it may differ from the true one."""
-    digits = printed.replace(",", "").replace("−", "-").lower()
-    mantissa, _, power = digits.partition("e")
-    decimals = len(mantissa.partition(".")[2])
-    return float(digits), 0.5000001 * 10.0 ** (int(power or 0) - decimals)
-
-
 def means(printed: str, value: Any) -> bool:
-    """Whether a printed number is a value of the records, rounded, or in percent."""
+    """Whether a printed number is a value of the records, rounded to its digits, or that value in percent."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
-    number, tolerance = explains(printed)
-    return any(abs(number - value * unit) <= tolerance for unit in (1, 100))
+    digits = printed.replace(",", "").replace("−", "-").lower()
+    mantissa, _, power = digits.partition("e")
+    form = f".{len(mantissa.partition('.')[2])}{'e' if power else 'f'}"
+    return any(float(digits) == float(format(value * unit, form)) for unit in (1, 100))
 
 
 def spellings(value: Any) -> list[str]:
