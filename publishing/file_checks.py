@@ -1,6 +1,10 @@
 """Checks of a release as files: which they are, their digests, and what must stand in none of them.
 
 Each check returns its findings as sentences that name the file, the fault and the fix; none raises for what it finds.
+
+No scanner is used. picklescan 1.0.5 chooses files by their suffix (a pickle called merges.txt passed) and weighs what a pickle
+does; here any pickle is refused. detect-secrets 1.5.0 has no rule for Hub tokens, and reported 452 secrets in a good release:
+its digests and commits.
 """
 
 import getpass
@@ -23,22 +27,22 @@ PICKLE_FINDS = {"GLOBAL", "INST"}
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 LARGEST_FILE = 50 * 10**9  # bytes; https://huggingface.co/docs/hub/storage-limits
 SECRETS = {
-    "a Hub token": r"\bhf_[A-Za-z0-9]{34}",
+    "a Hub token": r"hf_[A-Za-z0-9]{34}",
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
-    "an AWS key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
-    "a GitHub token": r"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{60,})",
-    "a GitLab token": r"\bglpat-[A-Za-z0-9_-]{20}",
-    "a PyPI token": r"\bpypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{50,}",
-    "an API key": r"\bsk-[A-Za-z0-9_-]{32,}",
-    "a Weights & Biases key": r"(?i)wandb[\w.-]{0,20}[\s\"':=]{1,6}[0-9a-f]{40}\b",
-    "a Google key": r"\bAIza[0-9A-Za-z_-]{35}",
-    "a Slack token": r"\bxox[baprs]-[0-9A-Za-z-]{10,}",
-    "a JSON web token": r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
+    "an AWS key": r"A(?:KIA|SIA)[0-9A-Z]{16}\b",
+    "a GitHub token": r"gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{60,}",
+    "a GitLab token": r"glpat-[A-Za-z0-9_-]{20}",
+    "a PyPI token": r"pypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{50,}",
+    "an API key": r"sk-(?<=\bsk-)[A-Za-z0-9_-]{32,}",
+    "a Weights & Biases key": r"(?:wandb|WANDB)[\w.-]{0,20}[\s\"':=]{1,6}[0-9a-f]{40}\b",
+    "a Google key": r"AIza[0-9A-Za-z_-]{35}",
+    "a Slack token": r"xox[baprs]-[0-9A-Za-z-]{10,}",
+    "a JSON web token": r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
     "a password in a URL": r"https?://[^/\s:@\"'{}]+:[^/\s:@\"'{}]+@",
 }
 HOME_PATH = r"/(?:home|Users)/[\w.-]+|[A-Za-z]:\\{1,2}Users\\{1,2}[\w.-]+|/(?:root)/\w"
 VOCABULARY = ("tokenizer.json", "vocab.json", "merges.txt")
-# Model answers stand in these: a generic /home/user in them is no leak, this machine's own paths are.
+# Model answers stand in these: the home folder of nobody in particular is no leak there, this machine's own paths are.
 QUOTES_ANSWERS = ("README.md", "README_zh.md", "eval/base/results.json", "eval/tuned/results.json")
 WEIGHTS = (".safetensors", ".gguf")
 
@@ -162,7 +166,7 @@ def png_text(data: bytes) -> str:
         (length,) = struct.unpack(">I", data[place : place + 4])
         kind, body = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
         if kind in (b"tEXt", b"zTXt", b"iTXt", b"eXIf"):
-            texts.append(body + inflated(body))
+            texts += [body, inflated(body)]
         place += 12 + length
     return b"\n".join(texts).decode("utf-8", "replace")
 

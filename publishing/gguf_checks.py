@@ -14,7 +14,7 @@ from publishing.file_checks import (
     check_texts,
     json_of,
 )
-from run_folder import GGUF_RELEASE_FILES
+from run_folder import GGUF_RELEASE_FILES, joint_sha256
 
 MUST_HAVE = ("README.md", "README_zh.md", "LICENSE", "export.json", "SHA256SUMS")
 Files = dict[str, Path]
@@ -69,6 +69,11 @@ def check_export(folder: Path, files: Files, digests: dict[str, str]) -> list[st
             )
         elif entry.get("sha256") != digests.get(path) or entry.get("bytes") != files[path].stat().st_size:
             found.append(f"{path} is not the file that export.json describes; export again")
+    trained = json_of(folder.parent / "training.json").get("model_sha256") or {}
+    weights = {name: digest for name, digest in trained.items() if name.endswith(".safetensors")}
+    source = (export.get("source") or {}).get("sha256")
+    if weights and source != joint_sha256(weights):
+        found.append("export.json: the GGUF files were made from other weights than this run's; export again")
     return found
 
 

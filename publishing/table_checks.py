@@ -15,7 +15,7 @@ from publishing.file_checks import json_of
 from run_folder import RECORDS
 
 CARDS = ("README.md", "README_zh.md")
-NUMBER = re.compile(r"(?<![A-Za-z0-9_.])[-+−]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?(?![A-Za-z0-9_])")
+NUMBER = re.compile(r"(?<![A-Za-z0-9_.])(?<![A-Za-z]-)[-+−]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?(?![A-Za-z0-9_])")
 CODE = re.compile(r"(`+)(.+?)\1")
 CHANGES = ("Changes since the last version", "与上一版的不同")  # the heading over a comparison with an earlier version
 FIGURE = ("value", "low", "high")
@@ -34,7 +34,7 @@ def check_tables(release: Path, known: Iterable[Any] = ()) -> list[str]:
         for number, row in rows:
             for figure in unexplained(row, fields):
                 found.append(f"{name}:{number}: the table says {figure}, the records do not; build the release again")
-        printed.append([(number, printed_in(row)) for number, row in rows])
+        printed.append([(number, [*quoted_in(row), *printed_in(row)]) for number, row in rows])
     return found + differences(*printed)
 
 
@@ -63,7 +63,7 @@ class Fields:
         training = records.get("training.json", {})
         steps = training.get("steps") or [{}]
         for key in steps[0]:
-            self.named[key] = [steps[0].get(key), steps[-1].get(key)]
+            self.named.setdefault(key, []).extend([steps[0].get(key), steps[-1].get(key)])
         self.all += [*derived(training), *(value for value in known if isinstance(value, int | float | str))]
         self.all += [value for step in (steps[0], steps[-1]) for value in step.values()]
 
@@ -76,7 +76,7 @@ class Fields:
 
 
 def leaves(record: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """(keys, value) of every value of a record; a list is a value too, besides its items."""
+    """(keys, value) of every value of a record; a list is a value too, besides its items, which may have a `path` for a name."""
     if isinstance(record, dict):
         for key, value in record.items():
             yield from leaves(value, (*path, str(key)))
@@ -84,7 +84,8 @@ def leaves(record: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
     yield path, record
     if isinstance(record, list):
         for item in record:
-            yield from leaves(item, path)
+            name = item.get("path") if isinstance(item, dict) else None
+            yield from leaves(item, (*path, name) if name else path)
 
 
 def derived(training: dict[str, Any]) -> list[float]:
@@ -129,6 +130,11 @@ def table_rows(text: str) -> Iterator[tuple[int, list[str]]]:
             yield number, [*cells[:-2], *cells[-1:]] if earlier else cells
 
 
+def quoted_in(row: list[str]) -> list[str]:
+    """The texts in code spans of a row."""
+    return [match[2].strip().replace("\\|", "|") for cell in row for match in CODE.finditer(cell)]
+
+
 def printed_in(row: list[str]) -> list[str]:
     """The numbers of a row outside what it quotes, as they are printed."""
     return [number for cell in row for number in numbers_in(CODE.sub("", cell))]
@@ -136,16 +142,12 @@ def printed_in(row: list[str]) -> list[str]:
 
 def unexplained(row: list[str], fields: Fields) -> list[str]:
     """The figures and quoted values of a row that its records do not hold."""
-    codes = [match[2].strip().replace("\\|", "|") for cell in row for match in CODE.finditer(cell)]
-    printed = printed_in(row)
+    codes, printed = quoted_in(row), printed_in(row)
     metrics = [m for m in fields.metrics if m["metric"] in codes and m["suite"] in codes]
     if metrics:
         return min((out_of_order(printed, order) for metric in metrics for order in orders(metric)), key=len)
-    named = codes[0] if codes and CODE.fullmatch(row[0]) and codes[0] in fields.named else None
-    if named is None:
-        found = unknown(codes, printed, fields.all)
-    else:
-        found = unknown(codes[1:], printed, fields.named[named])
+    label = next((code for code in codes if code in row[0] and code in fields.named), None)
+    found = unknown([code for code in codes if code != label], printed, fields.named.get(label, fields.all))
     others = (out_of_order(printed, o) for m in fields.metrics if m["metric"] in codes for o in orders(m))
     return min([found, *others], key=len)
 
@@ -179,7 +181,7 @@ def out_of_order(printed: list[str], values: list[float | None]) -> list[str]:
 
 
 def numbers_in(text: str) -> list[str]:
-    """The numbers of a text, as they are printed; digits inside a word (`Q4_0`, `llama3`) are none."""
+    """The numbers of a text, as they are printed; digits of a word (`Q4_0`, `llama3`, `SHA-256`) are none."""
     return NUMBER.findall(re.sub(r"\]\([^)]*\)|<[^>]*>", " ", text))
 
 
