@@ -17,7 +17,6 @@ import pytest
 import upload
 from command import UserError, WorkError
 from model_card import build
-from publishing import release_checks
 from run_folder import file_sha256
 from tests.conftest import free_ports, hub_environment
 from tests.made_run import make_run
@@ -294,107 +293,6 @@ def test_each_fault_of_a_token_has_its_message(run_dir, hub, monkeypatch):
     with pytest.raises(WorkError, match="there is no Hub token"):
         push(run_dir, hub)
     assert not hub.api.repo_exists(hub.id)
-
-
-# --- what must never be pushed
-
-
-def weights(run_dir: Path, change) -> None:
-    """Rewrite the weights after `change` did something to the tensors."""
-    from safetensors.torch import load_file, save_file
-
-    path = own(run_dir / "release" / "model.safetensors")
-    tensors = load_file(path)
-    change(tensors)
-    save_file(tensors, path, metadata={"format": "pt"})
-    resum(run_dir)
-
-
-def replace(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-
-
-def spoil_json(run_dir: Path, text: str) -> None:
-    replace(run_dir / "release" / "data_report.json", '"zh"', json.dumps(text))
-    resum(run_dir)
-
-
-def cut(run_dir: Path) -> None:
-    path = own(run_dir / "release" / "model.safetensors")
-    path.write_bytes(path.read_bytes()[:-100])
-    resum(run_dir)
-
-
-def add(run_dir: Path, name: str, data: bytes) -> None:
-    (run_dir / "release" / name).write_bytes(data)
-    resum(run_dir)
-
-
-LAYER = "model.layers.0.mlp.up_proj.weight"
-FAULTS = {
-    "nan": (lambda r: weights(r, lambda t: t[LAYER].view(-1)[3:4].fill_(float("nan"))), f"{LAYER} holds NaN or Infinity"),
-    "infinity": (lambda r: weights(r, lambda t: t[LAYER].view(-1)[3:4].fill_(float("inf"))), f"{LAYER} holds NaN or Infinity"),
-    "tensor gone": (lambda r: weights(r, lambda t: t.pop(LAYER)), f"the weights lack {LAYER}"),
-    "wrong shape": (lambda r: weights(r, lambda t: t.update({LAYER: t[LAYER][:3].clone()})), f"{LAYER} has shape (3, 16)"),
-    "extra tensor": (lambda r: weights(r, lambda t: t.update(stray=t[LAYER].clone())), "hold stray, which config.json does not"),
-    "truncated": (cut, "model.safetensors does not open"),
-    "config": (lambda r: add(r, "config.json", b'{"model_type": "nope"}'), "config.json does not make a model"),
-    "pickle": (lambda r: add(r, "optimizer.pt", b"\x80\x04K\x01."), "optimizer.pt is a pickle"),
-    "disguised pickle": (lambda r: add(r, "merges.txt", b"\x80\x04K\x01."), "merges.txt is a pickle"),
-    "stray file": (lambda r: add(r, "notes.txt", b"todo"), "notes.txt is not a file that a release may hold"),
-    "token": (lambda r: spoil_json(r, "hf_" + "a1B2" * 8 + "xy"), "holds a Hub token"),
-    "aws key": (lambda r: spoil_json(r, "AKIA" + "ABCD" * 4), "holds an AWS key"),
-    "home path": (lambda r: spoil_json(r, "/home/alice/secret-project/pairs.jsonl"), "holds a path of a home folder"),
-    "own path": (lambda r: spoil_json(r, f"{r.resolve()}/pairs.jsonl"), "holds a path of a home folder or of this machine"),
-    "edited card": (lambda r: replace(r / "release" / "README.md", "83.0 %", "93.0 %"), "README.md has changed since"),
-    "edited index": (lambda r: (replace(r / "release" / "README.md", "value: 0.83", "value: 0.93"), resum(r)), "comparison.json does not"),
-    "number changed later": (lambda r: replace(r / "eval" / "comparison.json", "0.83", "0.13"), "eval/comparison.json in the run folder is not"),
-    "trained later": (lambda r: replace(r / "training.json", "23.5", "24.5"), "training.json in the run folder is not"),
-    "no front matter": (lambda r: add(r, "README.md", b"# hello\n"), "README.md has no front matter"),
-    "no licence": (lambda r: (replace(r / "release" / "README.md", "license: apache-2.0\n", ""), resum(r)), "has no license"),
-    "licence file gone": (lambda r: ((r / "release" / "LICENSE").unlink(), resum(r)), "LICENSE is missing"),
-    "link": (lambda r: (r / "release" / "NOTICE").unlink() or (r / "release" / "NOTICE").symlink_to(r / "recipe.yaml"), "NOTICE is a symbolic link"),
-    "llama name": (lambda r: (replace(r / "release" / "README.md", "license: apache-2.0", "license: llama3"), resum(r)), "a name that begins with Llama-3"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_spoiled_release_is_refused_with_its_reason(run_dir, fault):
-    spoil, reason = FAULTS[fault]
-    spoil(run_dir)
-    with pytest.raises(WorkError, match="nothing was pushed:") as refused:
-        upload.main([str(run_dir), "--repo-id", ID, "--dry-run"])
-    assert reason in str(refused.value)
-    assert "a1B2" not in str(refused.value), "a secret is never repeated"
-
-
-@pytest.mark.parametrize("built_as", [None, "alice/smollm2-demo-2"], ids=["the run's name", "another repository"])
-def test_a_card_that_loads_another_model_is_refused(run_dir, built_as):
-    """Built without --repo-id, the snippet says model_id = "YOUR-ORG/smollm2-demo", which is on no Hub."""
-    build.main([str(run_dir), *(["--repo-id", built_as] if built_as else [])])
-    with pytest.raises(WorkError) as refused:
-        upload.main([str(run_dir), "--repo-id", ID, "--dry-run"])
-    for card in ("README.md", "README_zh.md"):
-        said = f"{card} tells readers to load another model than {ID}; build it again: "
-        said += f".venv/bin/python -m model_card.build {run_dir} --repo-id {ID}"
-        assert str(refused.value).count(said) == 1
-
-
-def test_all_findings_come_at_once(run_dir):
-    add(run_dir, "optimizer.pt", b"\x80\x04K\x01.")
-    spoil_json(run_dir, "/home/alice/x")
-    cut(run_dir)
-    with pytest.raises(WorkError) as refused:
-        upload.main([str(run_dir), "--repo-id", ID, "--dry-run"])
-    assert all(word in str(refused.value) for word in ("optimizer.pt", "home folder", "does not open"))
-
-
-def test_a_good_release_has_no_findings(built):
-    files = released(built)
-    digests = {name: file_sha256(p) for name, p in files.items()}
-    assert release_checks.check_release(built, built / "release", files, digests, ID) == []
 
 
 # --- usage

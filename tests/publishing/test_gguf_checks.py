@@ -1,0 +1,135 @@
+"""The GGUF repository's folder before it is pushed: a good one passes, each spoiled one is refused with its reason."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from publishing.release_checks import check_gguf_release
+from run_folder import file_sha256
+
+ID = "alice/demo-GGUF"
+TEMPLATE = "{{ messages[0]['content'] }}<|im_end|>"
+CARD = f"""---
+license: apache-2.0
+language: [zh, en]
+library_name: gguf
+pipeline_tag: text-generation
+base_model: alice/demo
+base_model_relation: quantized
+---
+# {ID}
+
+[中文](README_zh.md)
+"""
+
+
+def write_gguf(path: Path, template: str = TEMPLATE, eos: int = 2, **fields: str) -> None:
+    """One tensor and the fields that the checks read."""
+    import numpy
+    from gguf import GGUFWriter
+
+    writer = GGUFWriter(path, "llama")
+    writer.add_chat_template(template)
+    writer.add_eos_token_id(eos)
+    for key, value in fields.items():
+        writer.add_string(f"general.{key}", value)
+    value = float("nan") if fields.get("name") == "nan" else 1.0
+    writer.add_tensor("token_embd.weight", numpy.full((4, 8), value, dtype=numpy.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def describe(folder: Path) -> None:
+    """export.json and SHA256SUMS of what lies there now."""
+    files = {p.name: {"bytes": p.stat().st_size, "sha256": file_sha256(p)} for p in folder.glob("*.gguf")}
+    export = {"schema_version": 1, "source": {"sha256": "ab" * 32}, "files": files}
+    (folder / "export.json").write_text(json.dumps(export))
+    resum(folder)
+
+
+def resum(folder: Path) -> None:
+    lines = [f"{file_sha256(p)}  {p.name}\n" for p in sorted(folder.iterdir()) if p.name != "SHA256SUMS"]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("run") / "demo"
+    (run / "release").mkdir(parents=True)
+    (run / "training.json").write_text(json.dumps({"model_sha256": {"model.safetensors": "ab" * 32}}))
+    (run / "release" / "chat_template.jinja").write_text(TEMPLATE)
+    (run / "release" / "generation_config.json").write_text(json.dumps({"eos_token_id": [2]}))
+    folder = run / "release-gguf"
+    folder.mkdir()
+    write_gguf(folder / "demo-q8_0.gguf")
+    for name, text in (("README.md", CARD), ("README_zh.md", f"# {ID}\n"), ("LICENSE", "…")):
+        (folder / name).write_text(text)
+    describe(folder)
+    return run
+
+
+@pytest.fixture
+def folder(made, tmp_path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "demo")) / "release-gguf"
+
+
+def findings(folder: Path) -> list[str]:
+    files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+    return check_gguf_release(folder, files, {name: file_sha256(p) for name, p in files.items()}, ID)
+
+
+def test_a_good_folder_has_no_findings(folder):
+    assert findings(folder) == []
+
+
+def card(folder: Path, old: str, new: str) -> None:
+    text = (folder / "README.md").read_text()
+    assert old in text
+    (folder / "README.md").write_text(text.replace(old, new))
+    resum(folder)
+
+
+def remake(folder: Path, **fields) -> None:
+    write_gguf(folder / "demo-q8_0.gguf", **fields)
+    describe(folder)
+
+
+def half(folder: Path) -> None:
+    path = folder / "demo-q8_0.gguf"
+    path.write_bytes(path.read_bytes()[:-60])
+    describe(folder)
+
+
+FAULTS = {
+    "no gguf": (lambda f: ((f / "demo-q8_0.gguf").unlink(), describe(f)), "there is no .gguf file"),
+    "safetensors": (lambda f: ((f / "model.safetensors").write_text("x"), resum(f)), "model.safetensors is not a file that"),
+    "unlisted": (lambda f: ((f / "params").write_text("{}")), "params is not in SHA256SUMS"),
+    "cut off": (half, "demo-q8_0.gguf is not a whole GGUF file"),
+    "no gguf inside": (lambda f: ((f / "demo-q8_0.gguf").write_text("hello, world. " * 9), describe(f)), "is not a whole GGUF file"),
+    "other file": (lambda f: (write_gguf(f / "demo-q8_0.gguf", author="x"), resum(f)), "is not the file that export.json describes"),
+    "other weights": (lambda f: ((f.parent / "training.json").write_text('{"model_sha256": {"model.safetensors": "00"}}')), "from other weights than this run's"),
+    "other template": (lambda f: remake(f, template="{{ x }}"), "another chat template than the release"),
+    "other stop": (lambda f: remake(f, eos=7), "ends an answer at [7]"),
+    "nan": (lambda f: remake(f, name="nan"), "token_embd.weight holds NaN"),
+    "path": (lambda f: remake(f, source="/" + "home/alice/model"), "general.source holds a path of a home folder"),
+    "token": (lambda f: remake(f, source="hf_" + "a1B2" * 8 + "xy"), "general.source holds a Hub token"),
+    "relation": (lambda f: card(f, "relation: quantized", "relation: finetune"), "base_model_relation is not quantized"),
+    "other base": (lambda f: card(f, "base_model: alice/demo", "base_model: bob/demo"), "base_model is bob/demo, not alice/demo"),
+    "other name": (lambda f: card(f, f"# {ID}", "# demo"), f"README.md names another repository than {ID}"),
+    "task": (lambda f: card(f, "text-generation", "chat"), "pipeline_tag 'chat' is no task"),
+    "link": (lambda f: card(f, "(README_zh.md)", "(zh.md)"), "links to zh.md"),
+    "licence gone": (lambda f: ((f / "LICENSE").unlink(), resum(f)), "LICENSE is missing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_spoiled_folder_is_refused_with_its_reason(folder, fault):
+    spoil, reason = FAULTS[fault]
+    spoil(folder)
+    found = findings(folder)
+    assert any(reason in finding for finding in found), found
+    assert not any("a1B2" in finding for finding in found)
