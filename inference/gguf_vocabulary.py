@@ -8,12 +8,12 @@ import gguf
 
 from command import UserError
 
-_LLAMA3_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+LLAMA3_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 # How a text is cut before the merges, in tokenizer.json → (llama.cpp's name for it, whether whole words skip the merges).
 PRE_TOKENIZERS = {
     "bytes": ("gpt-2", False),
     "digits bytes": ("smollm", False),
-    f"split:{_LLAMA3_WORDS} pieces": ("llama-bpe", True),
+    f"split:{LLAMA3_WORDS} pieces": ("llama-bpe", True),
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from inference.gguf_vocabulary import _LLAMA3_WORDS
+from inference.gguf_vocabulary import LLAMA3_WORDS
 
 LLAMA3_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<|start_header_id|>{{ message['role'] }}<|end_header_id|>\n\n"
@@ -32,7 +32,7 @@ def make_llama3(folder: Path) -> Path:
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     inner = Tokenizer(models.BPE(ignore_merges=True))
-    cut = pre_tokenizers.Split(Regex(_LLAMA3_WORDS), "isolated")
+    cut = pre_tokenizers.Split(Regex(LLAMA3_WORDS), "isolated")
     inner.pre_tokenizer = pre_tokenizers.Sequence([cut, pre_tokenizers.ByteLevel(False, use_regex=False)])
     inner.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
