@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 
 from command import run_command
-from inference.export_gguf import TYPES
 from inference.gguf_tensors import expected_shapes
 from run_folder import require_space, write_json
 
@@ -123,7 +122,6 @@ def measure(shape: str, work: Path) -> dict:
         "seconds": round(seconds, 1),
         "load_average": round(os.getloadavg()[0], 1),
         "gguf_bytes": {entry["type"]: entry["bytes"] for entry in files.values()},
-        "types": list(TYPES),
     }
 
 
