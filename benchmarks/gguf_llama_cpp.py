@@ -20,7 +20,6 @@ from run_folder import read_json, write_json
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "gguf_llama_cpp.json"
-MOST = 64  # tokens of an answer
 PROMPTS = (
     "请用三句话介绍一下长城。", "北京的春天是什么样的？", "写一首关于月亮的短诗。", "为什么天空是蓝色的？", "怎样煮米饭？",
     "把“早上好”翻译成英语。", "3 加 5 等于几？", "推荐三本中国小说。", "什么是机器学习？", "你是谁？",
@@ -83,10 +82,10 @@ def tricky_texts() -> list[str]:
     return list(dict.fromkeys([*words, *pairs, *more]))
 
 
-def held_out_texts() -> list[str]:
-    """The texts on which eval measures perplexity, in both languages."""
+def held_out_texts(most: int) -> list[str]:
+    """The first texts on which eval measures perplexity, `most` of each language."""
     files = [ROOT / "eval" / "suites" / f"text_{language}.jsonl" for language in ("zh", "en")]
-    return [json.loads(line)["text"] for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line)["text"] for file in files for line in file.read_text(encoding="utf-8").splitlines()[:most]]
 
 
 def main() -> int:
@@ -94,6 +93,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gguf_llama_cpp", description=__doc__.splitlines()[0])
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("gguf", metavar="GGUF_DIR", type=Path)
+    parser.add_argument("--most", type=int, default=64, help="tokens of an answer (default 64)")
+    parser.add_argument(
+        "--texts", type=int, default=48, help="for perplexity, of each language (default 48, which is all)"
+    )
     options = parser.parse_args()
     if why := missing():
         raise WorkError(why)
@@ -103,15 +106,20 @@ def main() -> int:
     tokenizer, model = load_tokenizer(source), load_model(source)
     files = {entry["type"]: options.gguf / file for file, entry in export["files"].items()}
     prompts = [encode_chat(tokenizer, [{"role": "user", "content": prompt}]) for prompt in PROMPTS]
-    ours = [greedy(model, ids, [stop["id"] for stop in export["stops"]]) for ids in prompts]
-    texts = [tokenizer(text, add_special_tokens=False)["input_ids"][:1024] for text in held_out_texts()]
-    record = {"model": export["name"], "model_sha256": export["source"]["sha256"], "machine": platform.machine()}
+    ours = [greedy(model, ids, [stop["id"] for stop in export["stops"]], options.most) for ids in prompts]
+    texts = [tokenizer(text, add_special_tokens=False)["input_ids"][:1024] for text in held_out_texts(options.texts)]
+    record = {
+        "model": export["name"],
+        "model_sha256": export["source"]["sha256"],
+        "machine": platform.machine(),
+        "most": options.most,
+    }
     record |= {"tokenization": tokenization(tokenizer, files["f16"])}
     record |= {"perplexity_texts": len(texts), "perplexity_tokens": sum(len(ids) - 1 for ids in texts)}
     record["transformers"] = {"perplexity": perplexity([cost(model, ids) for ids in texts], texts)}
     for kind, path in files.items():
-        record[kind] = compare(model, path, prompts, ours, texts, export)
-    write_json(RESULT, record)
+        record[kind] = compare(model, path, prompts, ours, texts, export, options.most)
+        write_json(RESULT, record)  # after each file, each takes minutes
     print(json.dumps(record, indent=1))
     return 0
 
@@ -129,10 +137,12 @@ def tokenization(tokenizer: Any, path: Path) -> dict[str, int]:
     return {"texts": len(texts), "encodings": len(ours), "different": len(differ)}
 
 
-def compare(model: Any, path: Path, prompts: list, ours: list, texts: list, export: dict[str, Any]) -> dict[str, Any]:
+def compare(
+    model: Any, path: Path, prompts: list, ours: list, texts: list, export: dict[str, Any], most: int
+) -> dict[str, Any]:
     """One file against transformers: greedy answers, the logits after each prompt, perplexity."""
     stops = [stop["id"] for stop in export["stops"]]
-    jobs = [{"ids": ids, "most": MOST} for ids in prompts]
+    jobs = [{"ids": ids, "most": most} for ids in prompts]
     answer = ask(path, greedy=jobs, logits=prompts, cost=texts, ends=stops)
     gaps = [logit_gap(model, ids, theirs) for ids, theirs in zip(prompts, answer["logits"], strict=True)]
     same = [mine == theirs for mine, theirs in zip(ours, answer["greedy"], strict=True)]
@@ -159,12 +169,12 @@ def first_difference(one: list[int], two: list[int]) -> int | None:
     )
 
 
-def greedy(model: Any, ids: list[int], stops: list[int]) -> dict[str, Any]:
-    """transformers' likeliest tokens up to a stop or MOST."""
+def greedy(model: Any, ids: list[int], stops: list[int], most: int) -> dict[str, Any]:
+    """transformers' likeliest tokens up to a stop or `most`."""
     import torch
 
     answer = model.generate(
-        torch.tensor([ids]), max_new_tokens=MOST, do_sample=False, eos_token_id=stops, pad_token_id=stops[0]
+        torch.tensor([ids]), max_new_tokens=most, do_sample=False, eos_token_id=stops, pad_token_id=stops[0]
     )
     new = answer[0, len(ids) :].tolist()
     return {"ids": new[:-1], "end": new[-1]} if new[-1] in stops else {"ids": new, "end": None}
