@@ -152,6 +152,11 @@ def compare(
         "prompts": len(prompts),
         "equal_greedy_answers": sum(same),
         "first_different_token": [place for place in common if place is not None],
+        "margin_of_transformers_there": [
+            margin(model, ids + mine["ids"][:place])
+            for ids, mine, place in zip(prompts, ours, common, strict=True)
+            if place is not None
+        ],
         "stops_end_an_answer": all(answer["ends"]),
         "answers_that_ended": sum(one["end"] is not None for one in answer["greedy"]),
         "answers_that_ended_in_transformers": sum(one["end"] is not None for one in ours),
@@ -178,6 +183,15 @@ def greedy(model: Any, ids: list[int], stops: list[int], most: int) -> dict[str,
     )
     new = answer[0, len(ids) :].tolist()
     return {"ids": new[:-1], "end": new[-1]} if new[-1] in stops else {"ids": new, "end": None}
+
+
+def margin(model: Any, ids: list[int]) -> float:
+    """How far the likeliest token's logit after `ids` is above the second's."""
+    import torch
+
+    with torch.no_grad():
+        best, second = model(torch.tensor([ids])).logits[0, -1].topk(2).values.tolist()
+    return best - second
 
 
 def logit_gap(model: Any, ids: list[int], theirs: list[float]) -> float:

@@ -48,12 +48,15 @@ async function greedy({ids, most}) {
 async function cost(ids) {
     await sequence.clearHistory();
     const wanted = (place) => place === ids.length - 1 ? undefined
-        : {logits: {filter: {tokens: [ids[place + 1]], includeMax: true}}, totalLogitWeight: true};
+        : {logits: true};  // the package's totalLogitWeight counts only what its sampler would keep
     const found = await evaluate(ids, wanted);
     let sum = 0;
     for (let place = 0; place < ids.length - 1; place++) {
-        const {logits: some, totalLogitWeight} = found[place].next;
-        sum -= some.get(ids[place + 1]) - Math.max(...some.values()) - Math.log(totalLogitWeight);
+        const all = found[place].next.logits;
+        let most = -Infinity, weight = 0;
+        for (const value of all.values()) most = Math.max(most, value);
+        for (const value of all.values()) weight += Math.exp(value - most);
+        sum += most + Math.log(weight) - all.get(ids[place + 1]);
     }
     return sum;
 }
