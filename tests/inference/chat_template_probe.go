@@ -1,0 +1,36 @@
+// Renders a Go template for each conversation, as Ollama does: template.go FILE, conversations as JSON on stdin, texts out.
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"text/template"
+)
+
+type message struct {
+	Role    string `json:"role"`
+	Content string `json:"content"`
+}
+
+func main() {
+	source, err := os.ReadFile(os.Args[1])
+	fail(err)
+	parsed, err := template.New("").Option("missingkey=zero").Parse(string(source))
+	fail(err)
+	var conversations [][]*message
+	fail(json.NewDecoder(os.Stdin).Decode(&conversations))
+	texts := []string{}
+	for _, messages := range conversations {
+		var text strings.Builder
+		fail(parsed.Execute(&text, map[string]any{"Messages": messages, "Response": ""}))
+		texts = append(texts, text.String())
+	}
+	fail(json.NewEncoder(os.Stdout).Encode(texts))
+}
+
+func fail(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
