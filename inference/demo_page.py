@@ -35,12 +35,12 @@ FONTS = [
     "sans-serif",
 ]
 CSS = """
-.side h3 { margin: 0; } .side code { overflow-wrap: anywhere; font-size: .85em; }
-#head { align-items: center; } #language { flex: 0 0 auto; min-width: 190px; margin-left: auto; }
+.side h3 { margin: 0; } .side .html-container { padding: 0; } .side code { overflow-wrap: anywhere; font-size: .85em; }
+#head { align-items: center; flex-wrap: nowrap; } #language { flex: 0 0 auto; min-width: 190px; margin-left: auto; }
 #limits { opacity: .8; font-size: .85em; }
 .examples .gallery-item { text-align: left; max-width: 100%; white-space: normal; }
 .chat .top-panel { display: none; }  /* empties the sight of one side only; the button Clear forgets */
-.chat { height: 46vh !important; min-height: 280px; }
+.chat { height: 46vh !important; min-height: 280px; contain: layout paint; }
 @media (max-width: 640px) { .chat { height: 34vh !important; min-height: 220px; } #head { flex-direction: column-reverse; } }
 """
 # Everything the page needs comes from its own server; what a model writes cannot make a browser ask another one.

@@ -8,7 +8,10 @@ from inference.chat_format import encode_chat
 from inference.engine import Engine
 from inference.loading import Source, fetch, load_model, load_tokenizer
 
-CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
+# A fenced block from its own line on, closed or still growing; or a span between two single backticks on a line.
+CODE = re.compile(
+    r"(^ {0,3}```[^`\n]*\n(?:.*?^ {0,3}```[ \t]*$|.*\Z)|(?<![`\\])`[^`\n]+`(?!`))", re.DOTALL | re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,10 @@ def answer_together(sides: list[Side], talks: list[list[dict]], **settings) -> I
 
 
 def without_html(text: str) -> str:
-    """Markdown in which nothing but code can hold a tag, and no image: what a model or a user wrote is shown, never obeyed.
+    """Markdown with every tag and image outside code made text: what a model or a visitor wrote is shown, not obeyed.
 
-    The page's own sanitiser removes scripts; what it lets through (a `div` over the whole page, a picture that tells another
-    server who reads) would still be the model's doing.
+    It tells code from text nearly as the page does, not exactly. What slips through meets the page's sanitiser (no scripts),
+    its policy (nothing from other servers) and its style sheet (nothing outside the conversation's box): demo_page.
     """
     parts = CODE.split(text)
     parts[::2] = [part.replace("<", "&lt;").replace("![", "!\\[") for part in parts[::2]]

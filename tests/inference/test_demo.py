@@ -114,6 +114,9 @@ def test_sides_that_take_turns_answer_as_each_does_alone(tiny):
         ("```html\n<b>\n```\n<i>", "```html\n<b>\n```\n&lt;i>"),
         ("`<b>` <b>", "`<b>` &lt;b>"),
         ("```c\nwhile (a < b", "```c\nwhile (a < b"),
+        ("say ``` <b>", "say ``` &lt;b>"),
+        ("` <b> ``", "` &lt;b> ``"),
+        ("\\`<b>`", "\\`&lt;b>`"),
         ("一元 < 二元", "一元 &lt; 二元"),
     ],
 )

@@ -196,7 +196,8 @@ def test_a_phone_shows_everything_without_scrolling_sideways(visitor, scripted, 
 HOSTILE = (
     "<script>window.hacked = 1</script> <img src=x onerror='window.hacked = 2'> <div id=over style='position:fixed'>x</div>\n\n"
     "![spy](http://127.0.0.1:9/spy.png) [click](javascript:window.hacked=3) <iframe src='http://127.0.0.1:9/'></iframe>\n\n"
-    "```html\n<img src=x onerror='window.hacked = 4'>\n```\n``` ` <img src=x onerror='window.hacked = 5'>"
+    "```html\n<img src=x onerror='window.hacked = 4'>\n```\n``` ` <img src=x onerror='window.hacked = 5'>\n\n"
+    "- a list\n  ```\n<b id=tag style='position:fixed;top:0;left:0;width:2000px;height:2000px'>over everything</b>"
 )
 
 
@@ -210,6 +211,8 @@ def test_what_a_model_or_a_visitor_writes_is_shown_and_not_obeyed(visitor, scrip
     assert visitor.run("window.hacked") is None
     found = visitor.run("document.querySelectorAll('.message #over, .message script, .message iframe').length")
     assert found == 0
+    # The last tag is code for us and none for the page's Markdown: it stays within the box of the conversation.
+    assert not visitor.run("document.elementFromPoint(9, 9).closest('.message')")
     assert visitor.run("[...document.querySelectorAll('.message a')].every(a => !a.href.startsWith('javascript'))")
     names = visitor.run("performance.getEntriesByType('resource').map(entry => entry.name)")
     assert all(name.startswith(url) for name in names)
