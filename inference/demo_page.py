@@ -36,12 +36,11 @@ FONTS = [
 ]
 CSS = """
 .side h3 { margin: 0; } .side .html-container { padding: 0; } .side code { overflow-wrap: anywhere; font-size: .85em; }
-#head { align-items: center; flex-wrap: nowrap; } #language { flex: 0 0 auto; min-width: 190px; margin-left: auto; }
 #limits { opacity: .8; font-size: .85em; }
 .examples .gallery-item { text-align: left; max-width: 100%; white-space: normal; }
 .chat .top-panel { display: none; }  /* empties the sight of one side only; the button Clear forgets */
 .chat { height: 46vh !important; min-height: 280px; contain: layout paint; }
-@media (max-width: 640px) { .chat { height: 34vh !important; min-height: 220px; } #head { flex-direction: column-reverse; } }
+@media (max-width: 640px) { .chat { height: 34vh !important; min-height: 220px; } }
 """
 # Everything the page needs comes from its own server; what a model writes cannot make a browser ask another one.
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; base-uri 'self'; form-action 'self'"
@@ -79,11 +78,10 @@ class Page:
         return component
 
     def _head(self) -> None:
-        with gr.Row(elem_id="head"):
-            self._spoken(gr.Markdown(), "value", "intro" if len(self.sides) > 1 else "intro_alone")
-            self.language = gr.Radio(
-                list(LANGUAGES), value="English", show_label=False, container=False, elem_id="language"
-            )
+        self.language = gr.Radio(
+            list(LANGUAGES), value="English", show_label=False, container=False, elem_id="language"
+        )
+        self._spoken(gr.Markdown(), "value", "intro" if len(self.sides) > 1 else "intro_alone")
 
     def _chats(self) -> None:
         self.chats = []

@@ -16,7 +16,17 @@ from run_folder import is_llama3_name
 ROOT = Path(__file__).parent.parent
 SDK_VERSION = "6.31.0"  # gradio's in requirements-demo.txt
 DATA = ("inference/demo_prompts.json", "inference/demo_words.json", "LICENSE")
-PACKAGES = ("torch", "transformers", "huggingface_hub", "safetensors", "tokenizers", "gguf", "numpy", "Jinja2")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "huggingface_hub",
+    "safetensors",
+    "tokenizers",
+    "gguf",
+    "accelerate",
+    "numpy",
+    "Jinja2",
+)
 CPU_WHEELS = "--extra-index-url https://download.pytorch.org/whl/cpu"  # 0.2 GB instead of several of CUDA
 # Two models of 135M answer on the free CPUs; two of 8B are 32 GB in bfloat16.
 CPU, GPU = "cpu-basic", "l40sx1"

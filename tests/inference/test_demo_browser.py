@@ -125,6 +125,7 @@ def test_models_and_revisions_are_shown_and_nothing_comes_from_elsewhere(visitor
     ]
     names = visitor.run("performance.getEntriesByType('resource').map(entry => entry.name)")
     assert names and all(name.startswith(tiny_url) for name in names)
+    assert visitor.run("document.querySelector('#tuned').getBoundingClientRect().top") < 250  # all above it is short
     assert visitor.complaints() == []
 
 
@@ -197,7 +198,8 @@ HOSTILE = (
     "<script>window.hacked = 1</script> <img src=x onerror='window.hacked = 2'> <div id=over style='position:fixed'>x</div>\n\n"
     "![spy](http://127.0.0.1:9/spy.png) [click](javascript:window.hacked=3) <iframe src='http://127.0.0.1:9/'></iframe>\n\n"
     "```html\n<img src=x onerror='window.hacked = 4'>\n```\n``` ` <img src=x onerror='window.hacked = 5'>\n\n"
-    "- a list\n  ```\n<b id=tag style='position:fixed;top:0;left:0;width:2000px;height:2000px'>over everything</b>"
+    "- a list\n  ```\n<b id=tag style='position:fixed;top:0;left:0;width:2000px;height:2000px;z-index:99'>over everything</b>\n\n"
+    "<img src='http://127.0.0.1:9/spy.png'>"
 )
 
 
@@ -211,11 +213,11 @@ def test_what_a_model_or_a_visitor_writes_is_shown_and_not_obeyed(visitor, scrip
     assert visitor.run("window.hacked") is None
     found = visitor.run("document.querySelectorAll('.message #over, .message script, .message iframe').length")
     assert found == 0
-    # The last tag is code for us and none for the page's Markdown: it stays within the box of the conversation.
-    assert not visitor.run("document.elementFromPoint(9, 9).closest('.message')")
+    # The last tags are code for us and none for the page's Markdown: the big one stays within the conversation's box.
+    box = "document.querySelector('#tuned').getBoundingClientRect()"
+    assert visitor.run(f"document.querySelector('#tag').getBoundingClientRect().left >= {box}.left && {box}.left > 0")
     assert visitor.run("[...document.querySelectorAll('.message a')].every(a => !a.href.startsWith('javascript'))")
-    names = visitor.run("performance.getEntriesByType('resource').map(entry => entry.name)")
-    assert all(name.startswith(url) for name in names)
+    assert "Content Security Policy: img-src " in visitor.complaints()  # the last picture was not asked for
 
 
 @pytest.mark.parametrize(

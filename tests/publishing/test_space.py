@@ -67,7 +67,7 @@ def test_it_holds_the_demo_with_what_it_imports_and_nothing_else():
 
 def test_requirements_are_this_repositorys_pins():
     lines = text_of(space_files("alice/x", BASE, "v1"), "requirements.txt").splitlines()
-    assert lines[0].startswith("--extra-index-url ") and len(lines) == 9
+    assert lines[0].startswith("--extra-index-url ") and len(lines) == 10
     assert set(lines[1:]) <= set((ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines())
     plain = text_of(space_files("alice/x", "acme/base@main", "v1"), "requirements.txt").splitlines()
     assert plain == lines[1:]  # a large model answers on a GPU
