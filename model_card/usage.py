@@ -1,21 +1,39 @@
-"""How a release is used: one runnable snippet a program, with the release's own stop tokens and sampling."""
+"""How a release is used: blocks to paste, a program each, with the release's own stop tokens and sampling.
+
+tests/model_card/test_usage.py runs them. What a program takes from the repository by itself, and what its block has to say:
+
+transformers             chat template and generation_config.json; the block spells stops and sampling out all the same
+transformers serve, vLLM chat template; temperature, top-p and every stop token of generation_config.json, which vLLM
+                         reads unless it is told `--generation-config vllm`. Both refuse another model's name
+llama.cpp                chat template, stop tokens, temperature and top-p from the GGUF file (`general.sampling.*`); its own top-k 40
+                         and min-p 0.05 stay where the file does not say otherwise. Any model's name is accepted
+Ollama                   the repository's files `template` (Go's language, not Jinja) and `params` (stops and sampling), which the
+                         Hub puts into what it serves: https://huggingface.co/docs/hub/ollama
+
+The three servers speak OpenAI's protocol on one port, so that one client block serves them all.
+"""
 
 import json
+import shlex
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from model_card.text import fenced_as
 
+QUESTION = [{"role": "user", "content": "请用三句话介绍一下长城。"}]
+PORT = 8000  # what transformers serve and vLLM listen on unless they are told otherwise
+QUANTIZATION = "Q4_0"
+
 TRANSFORMERS = """import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model_id = "{repo_id}"
+model_id = {repo_id}
 tokenizer = AutoTokenizer.from_pretrained(model_id)
 model = AutoModelForCausalLM.from_pretrained(model_id, dtype="auto")
 model.to("cuda" if torch.cuda.is_available() else "cpu")
 
-messages = [{{"role": "user", "content": "请用三句话介绍一下长城。"}}]
+messages = {messages}
 inputs = tokenizer.apply_chat_template(
     messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
 ).to(model.device)
@@ -27,6 +45,16 @@ output = model.generate(
     top_p={top_p},{stop}
 )
 print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))"""
+
+CLIENT = """from openai import OpenAI
+
+client = OpenAI(base_url="http://localhost:{port}/v1", api_key="none")
+answer = client.chat.completions.create(
+    model={repo_id},
+    messages={messages},
+    max_tokens={max_new_tokens},
+)
+print(answer.choices[0].message.content)"""
 
 
 @dataclass(frozen=True)
@@ -43,11 +71,42 @@ class Release:
 
 
 def snippets(release: Release) -> dict[str, Markup]:
-    """A fenced block for each program, by its key; both cards show the same blocks."""
-    stop = (
-        f"\n    eos_token_id={json.dumps(release.stop if len(release.stop) != 1 else release.stop[0])},"
-        if release.stop
-        else ""
+    """The fenced blocks of each program, by its key; both cards show the same. llama.cpp and Ollama only where there is a GGUF."""
+    repo = shlex.quote(release.repo_id)
+    blocks = {
+        "transformers": [("python", transformers(release))],
+        "transformers_serve": [("bash", f"pip install 'transformers[serving]'\ntransformers serve {repo}")],
+        "openai_client": [("python", client(release)), ("bash", curl(release))],
+        "vllm": [("bash", f"pip install vllm\nvllm serve {repo}")],
+    }
+    if release.gguf_id:
+        gguf = shlex.quote(f"{release.gguf_id}:{QUANTIZATION}")
+        blocks["llama_cpp"] = [("bash", f"llama-server -hf {gguf} --port {PORT}"), ("bash", f"llama-cli -hf {gguf}")]
+        blocks["ollama"] = [("bash", f"ollama run hf.co/{gguf}")]
+    return {key: Markup("\n\n").join(fenced_as(*block) for block in parts) for key, parts in blocks.items()}
+
+
+def transformers(release: Release) -> str:
+    """Python that loads the model and answers one question."""
+    stop = release.stop[0] if len(release.stop) == 1 else release.stop
+    return TRANSFORMERS.format(
+        **python_values(release), stop=f"\n    eos_token_id={json.dumps(stop)}," if release.stop else ""
     )
-    values = {key: json.dumps(getattr(release, key)) for key in ("temperature", "top_p", "max_new_tokens")}
-    return {"transformers": fenced_as("python", TRANSFORMERS.format(repo_id=release.repo_id, stop=stop, **values))}
+
+
+def client(release: Release) -> str:
+    """Python that asks a server; stops and sampling are the server's."""
+    return CLIENT.format(**python_values(release), port=PORT)
+
+
+def curl(release: Release) -> str:
+    """The same request from a shell."""
+    body = {"model": release.repo_id, "messages": QUESTION, "max_tokens": release.max_new_tokens}
+    data = shlex.quote(json.dumps(body, ensure_ascii=False))
+    return f"curl http://localhost:{PORT}/v1/chat/completions -H 'Content-Type: application/json' -d {data}"
+
+
+def python_values(release: Release) -> dict[str, str]:
+    """The release's values as Python spells them."""
+    numbers = {key: json.dumps(getattr(release, key)) for key in ("temperature", "top_p", "max_new_tokens")}
+    return {**numbers, "repo_id": json.dumps(release.repo_id), "messages": json.dumps(QUESTION, ensure_ascii=False)}
