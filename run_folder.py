@@ -34,7 +34,8 @@ RECORDS = (
     "eval/tuned/results.json",
 )
 
-# What a release folder may hold, as fnmatch patterns of paths relative to it. The card station writes by it, upload.py checks by it.
+# What a release folder may hold, as fnmatch patterns of paths relative to it; `*` never crosses a folder, `/**` holds all below.
+# The card station writes by it, the publisher checks by it.
 RELEASE_FILES = (
     "config.json",
     "generation_config.json",
@@ -56,13 +57,38 @@ RELEASE_FILES = (
     "recipe.yaml",
     *RECORDS,
     "figures/*.png",
+    "scripts/**",
+    "SHA256SUMS",
+    "model.sig",
+    "model.pub",
+)
+# The same for the release of the GGUF files, which is a repository of its own.
+GGUF_RELEASE_FILES = (
+    "*.gguf",
+    "README.md",
+    "README_zh.md",
+    "LICENSE",
+    "NOTICE",
+    "USE_POLICY.md",
+    "Modelfile",
+    "template",
+    "params",
+    "system",
+    "export.json",
     "SHA256SUMS",
 )
+# Not named in SHA256SUMS: itself, and the signature over all of it with the key that checks it.
+UNLISTED = ("SHA256SUMS", "model.sig", "model.pub")
 
 
-def is_release_file(path: str) -> bool:
-    """Whether a path relative to a release folder is one that a release may hold; `*` never crosses a folder."""
-    return any(path.count("/") == p.count("/") and fnmatch.fnmatchcase(path, p) for p in RELEASE_FILES)
+def is_release_file(path: str, allowed: tuple[str, ...] = RELEASE_FILES) -> bool:
+    """Whether a path relative to a release folder is on the list of what the release may hold."""
+    return any(
+        path.startswith(pattern.removesuffix("**"))
+        if pattern.endswith("/**")
+        else path.count("/") == pattern.count("/") and fnmatch.fnmatchcase(path, pattern)
+        for pattern in allowed
+    )
 
 
 def is_llama3_name(name: str) -> bool:
@@ -73,6 +99,21 @@ def is_llama3_name(name: str) -> bool:
 def is_hub_data_set(path: str) -> bool:
     """Whether a source of pairs that is no file here is of the Hub's form ORG/NAME, without the suffix of a file of pairs."""
     return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", path)) and Path(path).suffix not in (".json", ".jsonl", ".parquet")
+
+
+def source_state(root: Path) -> dict[str, Any] | None:
+    """`commit` and `dirty` of code without a repository of its own, by the SOURCE.json beside it; None where there is none.
+
+    Dirty if it was so when it was copied, or if a file that SOURCE.json names has changed since or is gone. UserError: not JSON.
+    """
+    path = root / "SOURCE.json"
+    if not path.is_file():
+        return None
+    source = read_json(path)
+    changed = any(
+        not (root / name).is_file() or file_sha256(root / name) != digest for name, digest in source["sha256"].items()
+    )
+    return {"commit": source["commit"], "dirty": source["dirty"] or changed}
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from typing import Any
 
 from command import UserError
 from model_card.context import shorten_paths
-from run_folder import RECORDS, file_sha256, is_release_file, whole_folder
+from model_card.scripts import scripts_of
+from run_folder import RECORDS, RELEASE_FILES, UNLISTED, file_sha256, is_release_file, whole_folder
 
 Files = dict[str, Path | bytes]
 
@@ -22,6 +23,7 @@ def plan_release(folder: Path, training: dict[str, Any], licence: Files, cards: 
     files |= {path: record_bytes(folder / path) for path in RECORDS if (folder / path).exists()}
     if (folder / "recipe.yaml").exists():
         files["recipe.yaml"] = recipe_bytes(folder / "recipe.yaml")
+    files |= scripts_of(training)
     files |= licence
     files |= {path: text.encode() for path, text in cards.items()}
     return files
@@ -56,9 +58,12 @@ def recipe_bytes(path: Path) -> bytes:
     return re.sub(local, r"\1\2", path.read_text(encoding="utf-8")).encode()
 
 
-def write_release(release: Path, files: Files) -> bool:
-    """Write the folder, unless it already holds exactly these files: then False, and nothing is touched."""
-    strange = sorted(path for path in files if not is_release_file(path))
+def write_release(release: Path, files: Files, allowed: tuple[str, ...] = RELEASE_FILES) -> bool:
+    """Write the folder, unless it already holds exactly these files: then False, and nothing is touched, a signature neither.
+
+    `allowed`: patterns of what it may hold (run_folder.RELEASE_FILES, GGUF_RELEASE_FILES).
+    """
+    strange = sorted(path for path in files if not is_release_file(path, allowed))
     assert not strange, f"not on the list of release files: {strange}"
     digests = {path: digest(content) for path, content in files.items()}
     sums = "".join(f"{digests[path]}  {path}\n" for path in sorted(digests)).encode()
@@ -73,8 +78,9 @@ def write_release(release: Path, files: Files) -> bool:
 
 
 def holds(release: Path, files: Files, digests: dict[str, str]) -> bool:
-    """Whether the folder has these files, no others, byte by byte."""
+    """Whether the folder has these files, no others but a signature, byte by byte."""
     present = {p.relative_to(release).as_posix(): p for p in release.rglob("*") if p.is_file()}
+    present = {path: p for path, p in present.items() if path in digests or path not in UNLISTED}
     if set(present) != set(digests):
         return False
     return all(_same_file(files[path], p) or file_sha256(p) == digests[path] for path, p in present.items())
@@ -94,7 +100,7 @@ def place(content: Path | bytes, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, bytes):
         target.write_bytes(content)
-    elif content.suffix == ".safetensors":
+    elif content.suffix in (".safetensors", ".gguf"):
         _link_or_copy(content.resolve(), target)
     else:
         shutil.copyfile(content, target)

@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from run_folder import source_state
 from training.encoding import EncodedPair, Encoding
 from training.preferences import Pair, Preferences
 from training.recipe import Recipe
@@ -145,16 +146,25 @@ def cpu_name() -> str:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of the code and whether it was changed since; nulls outside a checkout."""
-    here = Path(__file__).resolve().parent
+    """Commit of the code and whether it was changed since; nulls outside a checkout.
+
+    A release carries its scripts with a SOURCE.json. That wins: a repository around them is the model's, not the code's.
+    """
+    here = Path(__file__).resolve()
+    if source := source_state(here.parents[1]):
+        return source
 
     def git(*words: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=False)
+            done = subprocess.run(["git", "-C", str(here.parent), *words], capture_output=True, text=True, check=False)
         except FileNotFoundError:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
+    if (
+        git("ls-files", "--error-unmatch", here.name) is None
+    ):  # no repository, or one that merely lies around this folder
+        return {"commit": None, "dirty": None}
     status = git("status", "--porcelain", "--untracked-files=no")
     return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
 

@@ -129,11 +129,13 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     from inference.loading import fetch, load_tokenizer
     from training.adapters import load_trainable, merge
     from training.early_stopping import has_stopped, load_best, run_steps
+    from training.encoded_examples import encoding_record
     from training.health import told_divergence
     from training.system_prompt import set_system_prompt
 
     tokenizer = load_tokenizer(source)
     set_system_prompt(tokenizer, recipe.system_prompt)
+    encoding = encoding_record(tokenizer)
     encoded, kept, held_out = prepare_pairs(data, tokenizer, recipe, run_dir)
     if awaits_weights(source.kind):
         model = hollow_model(fetch(source))
@@ -174,6 +176,7 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
         "stopped_early": early,
         "model_step": step,
         "seconds_with_loading": round(time.monotonic() - begun, 1),
+        **encoding,
     }
     write_outcome(run_dir, recipe, kept, data.sha256, trainer, source, tokenizer, ended)
     if recipe.early_stopping:
