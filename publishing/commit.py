@@ -65,13 +65,8 @@ def operations_of(api: Any, target: Target, difference: Difference, branch: str 
     return operations + [CommitOperationDelete(path, is_folder=False) for path in difference.removed]
 
 
-def commit_message(target: Target, tag: str | None) -> str:
-    """The commit's title, which is the pull request's too."""
-    return f"Upload {target.repo_id.split('/')[1]}" + (f" {tag}" if tag else "")
-
-
 def open_pull_request(
-    api: Any, target: Target, difference: Difference, tag: str | None, me: str, held: Held
+    api: Any, target: Target, difference: Difference, message: str, me: str, held: Held
 ) -> PullRequest:
     """A pull request with the difference as its one commit on difference.head; found again if the answer was lost."""
     operations = operations_of(api, target, difference, None, held)
@@ -81,15 +76,13 @@ def open_pull_request(
             target.repo_id,
             operations,
             repo_type=target.kind,
-            commit_message=commit_message(target, tag),
+            commit_message=message,
             parent_commit=difference.head,
             create_pr=True,
         )
         return PullRequest(int(info.pr_url.rsplit("/", 1)[1]), info.oid)
 
-    found = once(
-        send, lambda: find_pull_request(api, target, difference, me), held, "the pull request", target.repo_id
-    )
+    found = once(send, lambda: find_pull_request(api, target, difference, me), held, "the pull request", target.repo_id)
     print(f"pull request {found.number}: {found.commit}", flush=True)
     return found
 
@@ -155,9 +148,7 @@ def check_branch(api: Any, target: Target, branch: str, difference: Difference, 
     return commit
 
 
-def commit_directly(
-    api: Any, target: Target, difference: Difference, branch: str, tag: str | None, held: Held
-) -> str:
+def commit_directly(api: Any, target: Target, difference: Difference, branch: str, message: str, held: Held) -> str:
     """One commit straight to a branch whose head is difference.head; found again if the answer was lost."""
     operations = operations_of(api, target, difference, branch, held)
 
@@ -166,7 +157,7 @@ def commit_directly(
             target.repo_id,
             operations,
             repo_type=target.kind,
-            commit_message=commit_message(target, tag),
+            commit_message=message,
             parent_commit=difference.head,
             revision=branch,
         ).oid
@@ -187,7 +178,7 @@ def refuse_if_moved(api: Any, target: Target, branch: str, head: str, held: Held
     if (now := branch_head(api, target, branch)) == head:
         return
     commits = api.list_repo_commits(target.repo_id, repo_type=target.kind, revision=now)
-    new = [c for c in commits[: next((i for i, c in enumerate(commits) if c.commit_id == head), len(commits))]]
+    new = commits[: next((i for i, c in enumerate(commits) if c.commit_id == head), len(commits))]
     said = "; ".join(f"{c.commit_id[:8]} by {', '.join(c.authors) or 'unknown'}: {c.title}" for c in new[:5])
     paths = changed_paths(api, target, head, now)
     raise WorkError(

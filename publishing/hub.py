@@ -147,17 +147,29 @@ def wanted_wait(error: Exception) -> float:
     return float(limit.reset_in_seconds) if limit and limit.remaining == 0 and status_of(error) == 429 else 0.0
 
 
-def asked(call: Callable[[], T], waits: tuple[float, ...] | None = None) -> T:
-    """The answer to a request that only reads, asked again after growing waits while the Hub is busy or away."""
-    for wait in (*(WAITS if waits is None else waits), None):
+def asked(call: Callable[[], T]) -> T:
+    """The answer to a request that only reads, asked again after growing waits while the Hub is busy.
+
+    Where nobody listens at all it is asked once more and no oftener: that is told quickly, and the same command continues.
+    """
+    for number, wait in enumerate((*WAITS, None)):
         try:
             return call()
         except hub_errors() as error:
-            longer = max(wait or 0.0, wanted_wait(error))
-            if wait is None or not is_transient(error) or longer > LONGEST_WAIT:
+            longer = next_wait(error, wait, number)
+            if longer is None:
                 raise
             time.sleep(longer)
     raise AssertionError
+
+
+def next_wait(error: Exception, wait: float | None, number: int) -> float | None:
+    """Seconds before the next attempt after attempt `number` failed; None if there should be none."""
+    import httpx2
+
+    longer = max(wait or 0.0, wanted_wait(error))
+    away = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout) and number > 0
+    return None if wait is None or away or not is_transient(error) or longer > LONGEST_WAIT else longer
 
 
 def once(send: Callable[[], T], landed: Callable[[], T | None], held: Held, what: str, repo_id: str) -> T:
@@ -167,7 +179,7 @@ def once(send: Callable[[], T], landed: Callable[[], T | None], held: Held, what
     the error may pass, is it sent again. WorkError if the Hub cannot say; the last error if it did not land.
     """
     before, held.now = held.now, f"whether {what} landed is not known"
-    for wait in (*WAITS[:2], None):
+    for number, wait in enumerate((*WAITS[:2], None)):
         try:
             result = send()
         except hub_errors() as error:
@@ -175,8 +187,8 @@ def once(send: Callable[[], T], landed: Callable[[], T | None], held: Held, what
             if found is not None:
                 print(f"the answer was lost ({explain(error, repo_id)}), but {what} is there.", flush=True)
                 return found
-            longer = max(wait or 0.0, wanted_wait(error))
-            if wait is None or not is_transient(error) or longer > LONGEST_WAIT:
+            longer = next_wait(error, wait, number)
+            if longer is None:
                 held.now = before
                 raise
             print(f"{what} did not land ({explain(error, repo_id)}); once more in {longer:.0f} s.", flush=True)

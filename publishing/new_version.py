@@ -49,7 +49,7 @@ def point_to(card: str, old: str, new: str) -> str:
     kept = re.sub(r"(?m)^new_version:.*\r?\n", "", match[2] or "")
     front = f"{kept}new_version: {new}{end}"
     before, after = (yaml.safe_load(text) or {} for text in (match[2] or "", front))
-    if {**before, "new_version": new} != after:
+    if not isinstance(before, dict) or {**before, "new_version": new} != after:
         raise WorkError(f"--new-version-of {old}: its front matter cannot be changed safely. Set new_version by hand.")
     return match[1] + front + match[3] + card[match.end() :]
 
@@ -61,5 +61,5 @@ def write_new_version(api: Any, old: str, new: str, held: Held) -> None:
         print(f"the card of {old} names {new} as its new version already")
         return
     held.now = f"{old} is unchanged"
-    commit = commit_directly(api, target, difference, "main", None, held)
+    commit = commit_directly(api, target, difference, "main", f"Point to the new version {new}", held)
     print(f"the card of {old} now names {new} as its new version: {commit}", flush=True)
