@@ -2,10 +2,6 @@
 
 import os
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -93,20 +89,18 @@ def tiny_model_folder(tmp_path, tiny_model, tiny_tokenizer):
 
 
 @pytest.fixture(scope="session")
-def hub_url(tmp_path_factory) -> Iterator[str]:
-    """Endpoint of one Hub process for the session, where the token hf_alice writes to alice/…; no two tests share a name."""
-    minihub = SHARED / "hub" / "minihub.py"
-    if not minihub.is_file():
-        pytest.skip("no Hub on loopback: shared/hub/minihub.py is not beside the repository")
-    root, port = tmp_path_factory.mktemp("hub"), free_ports()
-    with (root / "log").open("w") as log:
-        process = subprocess.Popen([sys.executable, minihub, root / "data", str(port)], stdout=log, stderr=log)
-    try:
-        wait_for(port)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
+def hub_server(tmp_path_factory):
+    """One Hub for the session; no two tests share a repository's name. A test that switches faults on starts its own."""
+    from tests.hub import Hub
+
+    with Hub(tmp_path_factory.mktemp("hub")) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def hub_url(hub_server) -> str:
+    """Endpoint of the session's Hub, where the token hf_alice writes to alice/… and acme/…"""
+    return hub_server.url
 
 
 def hub_environment(url: str, home: Path) -> dict[str, str]:
@@ -115,7 +109,7 @@ def hub_environment(url: str, home: Path) -> dict[str, str]:
 
 
 def free_ports() -> int:
-    """A port whose successor is free too: the Hub takes both."""
+    """A port whose successor is free too."""
     for _ in range(50):
         with socket.socket() as one, socket.socket() as two:
             one.bind(("127.0.0.1", 0))
@@ -126,13 +120,3 @@ def free_ports() -> int:
                 continue
             return port
     raise AssertionError("no two free ports in a row")
-
-
-def wait_for(port: int) -> None:
-    """Wait until somebody listens."""
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError("the Hub did not start")
