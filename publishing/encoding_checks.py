@@ -1,0 +1,117 @@
+"""Checks that a release is used as it was trained: its stop tokens, its chat template, and the token ids of fixed conversations.
+
+Everything is loaded from the release folder alone.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from command import UserError
+from inference.chat_format import encode_chat
+from inference.loading import turn_terminator
+from publishing.file_checks import json_of
+
+# Llama 3 ends a turn with the one and a text with the other; an answer that ends with either has ended.
+LLAMA3_STOPS = ("<|eot_id|>", "<|end_of_text|>")
+
+
+def check_encoding(release: Path) -> list[str]:
+    """Tokenizer and template load, are those of training, and generation_config.json stops where they do."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(release, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [f"the tokenizer does not load ({' '.join(str(error).split())[:200]}); build the release again"]
+    training = json_of(release / "training.json")
+    found = check_template(release, tokenizer, training)
+    if not tokenizer.chat_template:
+        return found
+    return [*found, *check_stops(release, tokenizer), *check_examples(tokenizer, training)]
+
+
+def check_template(release: Path, tokenizer: Any, training: dict[str, Any]) -> list[str]:
+    """chat_template.jinja is there, no other template contradicts it, and it is the one of training."""
+    path = release / "chat_template.jinja"
+    if not path.is_file():
+        return ["chat_template.jinja is missing; train again, or restore it in model/ and build the release again"]
+    text = path.read_text(encoding="utf-8")
+    found = []
+    inside = json_of(release / "tokenizer_config.json").get("chat_template")
+    if inside is not None and inside != text:
+        found.append("tokenizer_config.json holds another chat_template than chat_template.jinja; remove it there")
+    if tokenizer.chat_template != text:
+        found.append("the tokenizer does not load the template of chat_template.jinja; build the release again")
+    recorded = training.get("template_sha256")
+    if recorded and hashlib.sha256(text.encode()).hexdigest() != recorded:
+        found.append("chat_template.jinja is not the template of training (training.json); restore it and build again")
+    return found
+
+
+def check_stops(release: Path, tokenizer: Any) -> list[str]:
+    """generation_config.json names every token that ends an answer."""
+    config = json_of(release / "generation_config.json")
+    if not config:
+        return ["generation_config.json is missing or broken; without it answers do not end. Train again"]
+    stops = config.get("eos_token_id")
+    stops = set(stops if isinstance(stops, list) else [stops])
+    special = {token.content: number for number, token in tokenizer.added_tokens_decoder.items()}
+    wanted = {
+        "the end of a turn in the chat template": turn_terminator(tokenizer),
+        "the tokenizer's eos": tokenizer.eos_token_id,
+    }
+    if all(token in special for token in LLAMA3_STOPS):
+        wanted |= {token: special[token] for token in LLAMA3_STOPS}
+    found = [
+        f"generation_config.json does not stop at {what} (token {number}); add it to eos_token_id in model/ and build again"
+        for what, number in wanted.items()
+        if number is not None and number not in stops
+    ]
+    beyond = sorted(number for number in stops - {None} if not 0 <= number < len(tokenizer))
+    return found + [
+        f"generation_config.json stops at token {number}, which the tokenizer does not have" for number in beyond
+    ]
+
+
+def check_examples(tokenizer: Any, training: dict[str, Any]) -> list[str]:
+    """The fixed conversations of training.json come out as the same token ids, through our encoder and transformers' own."""
+    again = "tokenizer or template have changed since training: restore them in model/ and build the release again"
+    examples, response = training.get("encoded_examples"), training.get("encoded_response")
+    if not examples or not response:
+        return [
+            "training.json holds no encoded_examples, so nothing shows that the tokenizer is training's; train again"
+        ]
+    found = []
+    for number, example in enumerate(examples, 1):
+        if not agrees(tokenizer, example["messages"], example["ids"]):
+            found.append(f"training.json: conversation {number} of encoded_examples is encoded otherwise now; {again}")
+    ids = [*tokenizer(response["text"], add_special_tokens=False)["input_ids"], turn_terminator(tokenizer)]
+    return (
+        found
+        if ids == response["ids"]
+        else [*found, f"training.json: encoded_response is encoded otherwise now; {again}"]
+    )
+
+
+def agrees(tokenizer: Any, messages: list[dict[str, str]], ids: list[int] | None) -> bool:
+    """Whether a conversation is encoded as in training; one that training refused must stay refused, or its control tokens text."""
+    try:
+        ours = encode_chat(tokenizer, messages)
+    except UserError:
+        return ids is None
+    if ids is None:
+        return controls(tokenizer, ours) == controls(tokenizer, encode_chat(tokenizer, without_content(messages)))
+    theirs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+    return ours == ids and theirs == ids
+
+
+def controls(tokenizer: Any, ids: list[int]) -> list[int]:
+    """The control tokens among token ids."""
+    known = tokenizer.added_tokens_decoder
+    return [number for number in ids if number in known and known[number].special]
+
+
+def without_content(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The same turns with a harmless word in each."""
+    return [{**message, "content": "text"} for message in messages]

@@ -1,0 +1,120 @@
+"""Checks of RUN_DIR/release-gguf, the GGUF files' own repository, before it is pushed."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from publishing.card_checks import CARDS, check_duties, check_links, check_metadata, front_matter
+from publishing.file_checks import (
+    HOME_PATH,
+    SECRETS,
+    check_contents,
+    check_names,
+    check_sums,
+    check_texts,
+    json_of,
+)
+from run_folder import GGUF_RELEASE_FILES
+
+MUST_HAVE = ("README.md", "README_zh.md", "LICENSE", "export.json", "SHA256SUMS")
+Files = dict[str, Path]
+
+
+def check_gguf_release(folder: Path, files: Files, digests: dict[str, str], repo_id: str) -> list[str]:
+    """All findings about a folder of GGUF files, `repo_id` being their own repository; empty means that it may be pushed."""
+    found = [
+        *check_names(files, MUST_HAVE, ".gguf", GGUF_RELEASE_FILES),
+        *check_sums(folder, digests),
+        *check_contents(files),
+        *check_texts(folder.parent, files),
+        *check_gguf_card(folder, repo_id),
+        *check_export(folder, files, digests),
+    ]
+    for path in (path for path in files if path.endswith(".gguf")):
+        found += check_file(files[path], folder.parent / "release")
+    return found
+
+
+def check_gguf_card(folder: Path, repo_id: str) -> list[str]:
+    """The front matter names the model that these files were made from, as quantized; licence duties; links."""
+    data, found = front_matter(folder)
+    if data is None:
+        return found
+    found = [*check_metadata(data), *check_duties(folder, data, repo_id), *check_links(folder)]
+    if data.get("base_model_relation") != "quantized":
+        found.append("README.md: base_model_relation is not quantized; build the release again")
+    base = data.get("base_model")
+    base = base[0] if isinstance(base, list) and base else base
+    if base != repo_id.removesuffix("-GGUF"):
+        found.append(
+            f"README.md: base_model is {base}, not {repo_id.removesuffix('-GGUF')}; build it for this --repo-id"
+        )
+    return found + [
+        f"{name} names another repository than {repo_id}; build it for this --repo-id"
+        for name in CARDS
+        if (folder / name).is_file() and repo_id not in (folder / name).read_text(encoding="utf-8", errors="replace")
+    ]
+
+
+def check_export(folder: Path, files: Files, digests: dict[str, str]) -> list[str]:
+    """export.json names each GGUF file with its digest and size, and was made from the weights of this release."""
+    export = json_of(folder / "export.json")
+    named: dict[str, Any] = export.get("files") or {}
+    found = []
+    for path in sorted({path for path in files if path.endswith(".gguf")} | named.keys()):
+        entry = named.get(path)
+        if entry is None or path not in files:
+            found.append(
+                f"{path} is {'not in export.json' if entry is None else 'in export.json, but not there'}; export again"
+            )
+        elif entry.get("sha256") != digests.get(path) or entry.get("bytes") != files[path].stat().st_size:
+            found.append(f"{path} is not the file that export.json describes; export again")
+    return found
+
+
+def check_file(path: Path, release: Path) -> list[str]:
+    """A GGUF file opens whole, with the release's chat template and stop tokens, and holds no secret or path in its fields."""
+    import numpy
+    from gguf import GGUFReader
+
+    try:
+        reader = GGUFReader(path)
+    except (ValueError, KeyError, IndexError, OverflowError, OSError) as error:
+        return [f"{path.name} is not a whole GGUF file ({' '.join(str(error).split())[:200]}); export it again"]
+    fields = {name: field.contents() for name, field in reader.fields.items() if name != "tokenizer.ggml.merges"}
+    found = check_fields(path.name, fields, release)
+    for tensor in reader.tensors:
+        if tensor.data.dtype in (numpy.float16, numpy.float32) and not numpy.isfinite(tensor.data).all():
+            found.append(f"{path.name}: {tensor.name} holds NaN or Infinity; export it again from whole weights")
+    return found
+
+
+def check_fields(name: str, fields: dict[str, Any], release: Path) -> list[str]:
+    """Template, end-of-sequence and end-of-turn tokens as in the release; no secrets, no personal paths."""
+    found = []
+    template = release / "chat_template.jinja"
+    if not template.is_file() or fields.get("tokenizer.chat_template") != template.read_text(encoding="utf-8"):
+        found.append(f"{name} has another chat template than the release; export it again")
+    stops = json_of(release / "generation_config.json").get("eos_token_id")
+    stops = stops if isinstance(stops, list) else [stops]
+    ends = {fields.get(f"tokenizer.ggml.{key}_token_id") for key in ("eos", "eot")} - {None}
+    if not ends or not ends <= set(stops):
+        found.append(
+            f"{name} ends an answer at {sorted(ends)}, the release's generation_config.json at {stops}; export again"
+        )
+    for key, value in fields.items():
+        patterns = {**SECRETS, "a path of a home folder": HOME_PATH}
+        if isinstance(value, str) and not key.startswith("tokenizer."):
+            found += [
+                f"{name}: {key} holds {what}; export it again" for what, p in patterns.items() if re.search(p, value)
+            ]
+    return found
+
+
+def check_gguf(files: Files) -> list[str]:
+    """Every .gguf begins as one."""
+    return [
+        f"{p} is not a GGUF file; put a whole .gguf file there, or leave --gguf out"
+        for p in files.values()
+        if p.open("rb").read(4) != b"GGUF"
+    ]
