@@ -21,8 +21,9 @@ CHATML = (
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory) -> None:
-    """Token ids that tests keep go to a folder of the session's, also those of the commands that they start."""
+    """Token ids and Xet's chunks that tests keep go to folders of the session's, also those of the commands that they start."""
     os.environ["HF_DATASETS_CACHE"] = str(tmp_path_factory.mktemp("datasets"))
+    os.environ["HF_XET_CACHE"] = str(tmp_path_factory.mktemp("xet"))
 
 
 @pytest.fixture(scope="session")

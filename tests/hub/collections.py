@@ -11,6 +11,7 @@ from tests.hub.web import Answer, Call, HubError, Router, timestamp
 
 router = Router()
 Collection = dict[str, Any]
+LISTED = 4  # items of each collection in a list of collections
 
 
 class Collections:
@@ -27,6 +28,11 @@ def may_see(account: Account | None, collection: Collection) -> bool:
     return not collection["private"] or (account is not None and owner in account.namespaces)
 
 
+def shown(collection: Collection) -> Collection:
+    """One collection by itself; in a list the client counts the position."""
+    return {**collection, "position": 0}
+
+
 def find(call: Call, writes: bool = False) -> Collection:
     """The collection that a path names. HubError 404, or 401/403 for a change by somebody else."""
     collection = call.hub.collections.all.get(f"{call['owner']}/{call['slug']}")
@@ -38,7 +44,7 @@ def find(call: Call, writes: bool = False) -> Collection:
 
 
 @router.route("POST", "/api/collections")
-def create(call: Call) -> Answer | Collection:
+def create(call: Call) -> Answer:
     """hf_api.HfApi.create_collection; 409 with the slug if the owner has one of that title (exists_ok)."""
     body = call.json()
     call.hub.accounts.writer(call, body["namespace"])
@@ -52,35 +58,35 @@ def create(call: Call) -> Answer | Collection:
         slug = f"{body['namespace']}/{name}-{secrets.token_hex(12)}"
         collection = {"slug": slug, "title": body["title"], "description": body.get("description")}
         collection |= {"owner": {"name": body["namespace"], "type": "user"}, "private": bool(body.get("private"))}
-        collection |= {"items": [], "theme": "orange", "position": 0, "upvotes": 0, "lastUpdated": timestamp()}
+        collection |= {"items": [], "theme": "orange", "upvotes": 0, "lastUpdated": timestamp()}
         call.hub.collections.all[slug] = collection
-    return collection
+    return Answer(shown(collection))
 
 
 @router.route("GET", "/api/collections")
 def list_all(call: Call) -> list[Collection]:
-    """hf_api.HfApi.list_collections, by owner or by an item such as models/alice/demo."""
+    """hf_api.HfApi.list_collections, by owner or by an item such as models/alice/demo; at most four items of each."""
     account = call.hub.accounts.asking(call)
     found = [c for c in call.hub.collections.all.values() if may_see(account, c)]
     if owner := call.query.get("owner"):
         found = [c for c in found if c["owner"]["name"] == owner]
     if item := call.query.get("item"):
         found = [c for c in found if item in {f"{KINDS[i['type']]}/{i['id']}" for i in c["items"]}]
-    return found
+    return [{**c, "items": c["items"][:LISTED]} for c in found]
 
 
 @router.route("GET", "/api/collections/{owner}/{slug}")
 def get(call: Call) -> Collection:
     """hf_api.HfApi.get_collection."""
-    return find(call)
+    return shown(find(call))
 
 
 @router.route("PATCH", "/api/collections/{owner}/{slug}")
 def update(call: Call) -> dict[str, Any]:
     """hf_api.HfApi.update_collection_metadata."""
     collection, body = find(call, writes=True), call.json()
-    collection |= {key: body[key] for key in ("title", "description", "private", "theme", "position") if key in body}
-    return {"success": True, "data": collection}
+    collection |= {key: body[key] for key in ("title", "description", "private", "theme") if key in body}
+    return {"success": True, "data": shown(collection)}
 
 
 @router.route("DELETE", "/api/collections/{owner}/{slug}")
@@ -109,7 +115,7 @@ def add_item(call: Call) -> Answer | Collection:
         }
         collection["items"].append(new | ({"note": {"text": body["note"]}} if body.get("note") else {}))
         collection["lastUpdated"] = timestamp()
-    return collection
+    return shown(collection)
 
 
 @router.route("DELETE", "/api/collections/{owner}/{slug}/items/{item}")

@@ -110,12 +110,13 @@ def upload_entry(call: Call, wanted: dict[str, Any], multipart: bool) -> dict[st
         upload = multipart_action(call, oid, size)
     else:
         upload = {"href": signed(call, f"/objects/{oid}")}
-    return entry | {"actions": {"upload": upload, "verify": {"href": verify_url(call)}}}
+    return entry | {"actions": {"upload": upload, "verify": {"href": verify_url(call, oid)}}}
 
 
-def verify_url(call: Call) -> str:
-    """Where a client has the Hub look at what it uploaded."""
-    return f"{call.repository.url(call.hub.url)}.git/info/lfs/verify"
+def verify_url(call: Call, oid: str) -> str:
+    """Where a client has the Hub look at what it uploaded; signed, because git-lfs sends no token there."""
+    path = f"/api/lfs-verify/{oid}"
+    return f"{call.hub.url}{path}?signature={call.hub.sign(path)}"
 
 
 def multipart_action(call: Call, oid: str, size: int) -> dict[str, Any]:
@@ -134,13 +135,13 @@ def download_entry(call: Call, wanted: dict[str, Any]) -> dict[str, Any]:
     return entry | {"actions": {"download": {"href": signed(call, f"/objects/{wanted['oid']}")}}}
 
 
-@router.route("POST", r"/{files}\.git/info/lfs/verify", writes=True)
+@router.route("POST", "/api/lfs-verify/{oid}")
 def verify(call: Call) -> dict[str, Any]:
     """lfs.lfs_upload and git-lfs: whether an object arrived."""
-    body = call.json()
-    size = call.hub.objects.size(body["oid"])
-    if size != body["size"]:
-        raise HubError(400 if size else 404, f"object {body['oid']} has {size} bytes here, not {body['size']}")
+    check_signature(call)
+    size, said = call.hub.objects.size(call["oid"]), call.json()["size"]
+    if size != said:
+        raise HubError(404 if size is None else 400, f"object {call['oid']} has {size} bytes here, not {said}")
     return {}
 
 
@@ -167,8 +168,8 @@ def complete_multipart(call: Call) -> dict[str, Any]:
 
 
 def check_signature(call: Call) -> None:
-    """HubError 403 without a true signature, 400 with a token beside it, as S3 and CloudFront answer."""
-    if "Authorization" in call.headers:
+    """HubError 403 without a true signature; 400 with a token beside it away from the Hub, as S3 and CloudFront answer."""
+    if call.origin != "api" and "Authorization" in call.headers:
         raise HubError(400, "Only one auth mechanism allowed")
     if call.query.get("signature") != call.hub.sign(call.path):
         raise HubError(403, "the signature of this address is not valid")
