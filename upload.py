@@ -19,7 +19,7 @@ from publishing.commit import check_branch, commit_directly, find_pull_request, 
 from publishing.difference import Difference, Files, Target, branch_head, compare, make_target, show
 from publishing.hub import Held, explain, hub_api, hub_errors
 from publishing.new_version import plan_new_version, write_new_version
-from publishing.release_checks import check_gguf, check_release
+from publishing.release_checks import check_gguf_release, check_release
 from publishing.repository import (
     check_metadata,
     find_tag,
@@ -78,7 +78,9 @@ def main(argv: list[str] | None = None) -> int:
     targets = make_targets(args)
     release, model = args.run_dir / "release", targets[0]
     findings = check_release(args.run_dir, release, model.files, model.digests, args.repo_id)
-    findings += [f for target in targets[1:] for f in check_gguf(gguf_files(target))]
+    if args.gguf:
+        gguf = targets[1]
+        findings += check_gguf_release(args.run_dir / "release-gguf", gguf.files, gguf.digests, gguf.repo_id)
     api = hub_api()
     owned = [target.repo_id for target in targets] + ([args.new_version_of] if args.new_version_of else [])
     me, refused = check_account(api, owned, args.create_pr)
@@ -150,7 +152,7 @@ def make_targets(args: argparse.Namespace) -> list[Target]:
         from publishing.space import space_files
 
         base = json.loads((release / "training.json").read_text(encoding="utf-8"))["base_model"]
-        files = space_files(args.repo_id, base.get("hub_id") or base["name"], args.tag or args.revision or "main")
+        files = space_files(args.repo_id, base["model"], args.tag or args.revision or "main")
         targets.append(make_target(args.space, "space", files, lambda path: path.endswith(SPACE_CODE)))
     return targets
 
@@ -158,11 +160,6 @@ def make_targets(args: argparse.Namespace) -> list[Target]:
 def folder_files(folder: Path) -> Files:
     """All files of a folder by their path in it, links too, so that the checks can refuse them."""
     return {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if not p.is_dir() or p.is_symlink()}
-
-
-def gguf_files(target: Target) -> dict[str, Path]:
-    """The GGUF files of a target."""
-    return {path: p for path, p in target.files.items() if path.endswith(".gguf") and isinstance(p, Path)}
 
 
 # --- dry run
