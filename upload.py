@@ -235,6 +235,8 @@ def push_all(api: Any, args: argparse.Namespace, targets: list[Target], me: str)
     held = Held()
     place = args.repo_id
     try:
+        if args.new_version_of:
+            plan_new_version(api, args.new_version_of, args.repo_id)  # what is wrong with that card is said now
         for target in targets:
             place = target.repo_id
             require_room(target)

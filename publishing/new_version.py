@@ -42,14 +42,18 @@ def point_to(card: str, old: str, new: str) -> str:
     """The card with `new_version: NEW` in its front matter; every other byte stays. WorkError if it has no front matter."""
     import yaml
 
-    match = re.match(r"(---\r?\n)(.*?\n)?(---\s*(?:\n|$))", card, re.DOTALL)
+    match = re.match(r"(---\r?\n)(.*?\n)??(---\s*(?:\n|$))", card, re.DOTALL)
     if match is None:
         raise WorkError(f"--new-version-of {old}: its README.md has no front matter to write new_version into.")
     end = "\r\n" if match[1].endswith("\r\n") else "\n"
     kept = re.sub(r"(?m)^new_version:.*\r?\n", "", match[2] or "")
     front = f"{kept}new_version: {new}{end}"
-    before, after = (yaml.safe_load(text) or {} for text in (match[2] or "", front))
-    if not isinstance(before, dict) or {**before, "new_version": new} != after:
+    try:
+        before, after = (yaml.safe_load(text) or {} for text in (match[2] or "", front))
+        safe = {**before, "new_version": new} == after
+    except (yaml.YAMLError, TypeError):  # TypeError: a list or a text, no mapping
+        safe = False
+    if not safe:
         raise WorkError(f"--new-version-of {old}: its front matter cannot be changed safely. Set new_version by hand.")
     return match[1] + front + match[3] + card[match.end() :]
 

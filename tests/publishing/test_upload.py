@@ -16,7 +16,7 @@ REPOSITORY = Path(upload.__file__).resolve().parent
 
 def test_all_findings_come_at_once_and_nothing_is_pushed(small_run, hub, monkeypatch):
     monkeypatch.setattr(upload, "check_release", lambda *_: ["one thing", "another"])
-    with pytest.raises(WorkError, match="nothing was pushed:\n  - one thing\n  - another$"):
+    with pytest.raises(WorkError, match=r"nothing was pushed:\n  - one thing\n  - another$"):
         push(small_run, hub)
     with pytest.raises(WorkError, match="nothing was pushed:\n  - one thing"):
         push(small_run, hub, "--dry-run")
