@@ -13,7 +13,7 @@ from publishing.difference import Difference, Target, branch_head, compare, remo
 from publishing.hub import Held, asked, explain, hub_errors, once
 from publishing.progress import Meter, measured_operation, xet_progress
 
-BIG = 2**20  # bytes; smaller files travel inside the commit or, where they are binary, all together just before it
+BIG = 10 * 2**20  # bytes; smaller texts travel inside the commit, other small binaries all together just before it
 BINARY = (".safetensors", ".gguf")
 LOOKED_AT = 10  # pull requests, the newest
 

@@ -168,12 +168,15 @@ def test_pull_requests_that_are_switched_off_are_said(small_run, own_hub):
 # --- answers that are lost, and a Hub that is busy
 
 
-@pytest.mark.parametrize(
-    ("method", "path"), [("POST", CREATE), ("POST", COMMIT), ("POST", MERGE), ("POST", TAG)],
-    ids=["create", "commit", "merge", "tag"],
-)  # fmt: skip
-@pytest.mark.parametrize("how", ["502 after the work", "dropped after the work", "503 before", "429 with Retry-After"])
-def test_nothing_is_done_twice(small_run, own_hub, method, path, how, capsys):
+AFTER = ("502 after the work", "dropped after the work")
+STEPS = {"create": ("POST", CREATE), "commit": ("POST", COMMIT), "merge": ("POST", MERGE), "tag": ("POST", TAG)}
+TWICE = [(step, how) for step in STEPS for how in AFTER]
+TWICE += [("commit", "503 before"), ("merge", "429 with Retry-After")]
+
+
+@pytest.mark.parametrize(("step", "how"), TWICE)
+def test_nothing_is_done_twice(small_run, own_hub, step, how, capsys):
+    method, path = STEPS[step]
     faults = {
         "502 after the work": lost(method, path),
         "dropped after the work": Fault(method, path, drop=True, after=True),
