@@ -1,37 +1,39 @@
-"""Publish RUN_DIR/release on the Hugging Face Hub: check everything, push one atomic commit, read it back, tag it.
+"""Publish RUN_DIR/release on the Hugging Face Hub: check everything, push it whole or not at all, read it back, tag it.
 
-python upload.py runs/smollm2-demo --repo-id ORG/NAME [--private] [--create-pr] [--tag v1] [--gguf] [--dry-run]
+python upload.py runs/smollm2-demo --repo-id ORG/NAME [--tag v1] [--gguf] [--space] [--collection TITLE] [--dry-run]
+
+The release goes up as a pull request with one commit, is read back from there by a process that has nothing else, is merged
+and only then tagged. Whatever interrupts that, the same command continues; --dry-run shows what it would do.
 """
 
 import argparse
+import json
 import re
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from command import UserError, WorkError, run_command
-from publishing.release_checks import check_gguf, check_release
-from run_folder import file_sha256, is_release_file
+from publishing.account import check_account
+from publishing.collection import Items, show_collection, tie
+from publishing.commit import check_branch, commit_directly, find_pull_request, merge, open_pull_request
+from publishing.difference import Difference, Files, Target, branch_head, compare, make_target, show
+from publishing.hub import Held, explain, hub_api, hub_errors
+from publishing.new_version import plan_new_version, write_new_version
+from publishing.release_checks import check_gguf_release, check_release
+from publishing.repository import (
+    check_metadata,
+    find_tag,
+    make_branch,
+    prepare_repository,
+    repository_info,
+    say_settings,
+    set_tag,
+    wanted_settings,
+)
+from publishing.verification import FreshHome, fresh_home, require_room, verify_files, verify_gguf, verify_load
+from run_folder import GGUF_RELEASE_FILES, is_release_file
 
-CONNECT_SECONDS = 15
-Files = dict[str, Path]
-
-
-@dataclass(frozen=True)
-class Diff:
-    """What a push would change at `head`; `kept` are remote files that are not ours to remove."""
-
-    head: str | None
-    added: list[str]
-    changed: list[str]
-    removed: list[str]
-    kept: list[str]
-
-    @property
-    def empty(self) -> bool:
-        """Whether the remote already holds exactly these files."""
-        return not (self.added or self.changed or self.removed)
+SPACE_CODE = (".py", "requirements.txt")  # what a push may remove from a Space that it no longer has
 
 
 # --- the command
@@ -41,18 +43,31 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="upload.py",
-        description="Check RUN_DIR/release, push it to the Hub as one commit, read it back and compare.",
+        description="Check RUN_DIR/release, push it to the Hub whole or not at all, read it back and compare, tag it. "
+        "The token comes from `hf auth login` or HF_TOKEN. The same command continues what was interrupted.",
         allow_abbrev=False,
     )
     parser.add_argument(
         "run_dir", metavar="RUN_DIR", type=Path, help="a run with a release (python -m model_card.build)"
     )
-    parser.add_argument("--repo-id", metavar="ORG/NAME", required=True, help="the model repository on the Hub")
-    parser.add_argument("--private", action="store_true", help="make the repository private if it is new")
-    parser.add_argument("--create-pr", action="store_true", help="open a pull request instead of committing to main")
-    parser.add_argument("--tag", metavar="TAG", help="tag the commit after it was verified")
-    parser.add_argument("--gguf", action="store_true", help="also push RUN_DIR/gguf/*.gguf")
-    parser.add_argument("--dry-run", action="store_true", help="check and show what would change; push nothing")
+    add = parser.add_argument
+    add("--repo-id", metavar="ORG/NAME", required=True, help="the model repository on the Hub")
+    add("--dry-run", action="store_true", help="check and show what would change; push nothing")
+    add("--tag", metavar="TAG", help="tag the commit after it was verified")
+    add("--private", action="store_true", help="make the repositories private before anything is pushed")
+    add("--gated", choices=("auto", "manual", "no"), help="who gets access to the model: set before anything is pushed")
+    add("--create-pr", action="store_true", help="leave the verified pull request open instead of merging it")
+    add("--revision", metavar="BRANCH", help="commit straight to this branch, without a pull request")
+    add("--gguf", action="store_true", help="also push RUN_DIR/release-gguf, to ORG/NAME-GGUF")
+    add("--space", metavar="ORG/NAME", nargs="?", const="", help="also push the demo as a Space (ORG/NAME-demo)")
+    add("--collection", metavar="TITLE", help="tie all of it together in this collection of the owner (or its slug)")
+    add("--new-version-of", metavar="ORG/OLD", help="also name this model as new_version in the card of an older one")
+    add(
+        "--verify",
+        choices=("load", "checksums"),
+        default="load",
+        help="how to read back: load the model and compare logits (default), or compare checksums only, where it does not fit",
+    )
     return parser
 
 
@@ -60,308 +75,276 @@ def main(argv: list[str] | None = None) -> int:
     """Check, then show (--dry-run) or push."""
     args = build_parser().parse_args(argv)
     check_usage(args)
-    release = args.run_dir / "release"
-    if not release.is_dir():
-        raise WorkError(f"{release} is missing. Build it: python -m model_card.build {args.run_dir}")
-    files = {
-        p.relative_to(release).as_posix(): p for p in sorted(release.rglob("*")) if not p.is_dir() or p.is_symlink()
-    }
-    digests = {path: file_sha256(p) for path, p in files.items() if p.is_file()}
-    gguf = gguf_files(args.run_dir) if args.gguf else {}
-    findings = check_release(args.run_dir, release, files, digests, args.repo_id) + check_gguf(gguf)
+    targets = make_targets(args)
+    release, model = args.run_dir / "release", targets[0]
+    findings = check_release(args.run_dir, release, model.files, model.digests, args.repo_id)
+    if args.gguf:
+        gguf = targets[1]
+        findings += check_gguf_release(args.run_dir / "release-gguf", gguf.files, gguf.digests, gguf.repo_id)
     api = hub_api()
-    if not args.dry_run:
-        findings += check_account(api, args.repo_id, args.create_pr)
+    owned = [target.repo_id for target in targets] + ([args.new_version_of] if args.new_version_of else [])
+    me, refused = check_account(api, owned, args.create_pr)
+    findings += [] if args.dry_run else refused
+    findings += [f for target in targets for f in check_metadata(api, target)] if not findings else []
     if findings:
         raise WorkError("nothing was pushed:\n" + "\n".join(f"  - {finding}" for finding in findings))
-    print(f"checks passed: {len(files)} files of {release}", flush=True)
-    files, digests = files | gguf, digests | {path: file_sha256(p) for path, p in gguf.items()}
+    print(f"checks passed: {len(model.files)} files of {release}", flush=True)
     if args.dry_run:
-        show_plan(api, args.repo_id, files, digests, args.gguf)
-        return 0
-    return push(api, args, files, digests)
+        return dry_run(api, args, targets, me, refused)
+    return push_all(api, args, targets, me)
 
 
 def check_usage(args: argparse.Namespace) -> None:
     """UserError for arguments that cannot be right whatever the release holds."""
+    check_repo_id("--repo-id", args.repo_id)
+    if args.space is not None:
+        args.space = args.space or f"{args.repo_id}-demo"
+        check_repo_id("--space", args.space)
+    if args.new_version_of:
+        check_repo_id("--new-version-of", args.new_version_of)
+        if args.new_version_of == args.repo_id:
+            raise UserError(f"--new-version-of {args.repo_id} is the repository itself. Give the older one.")
+    for option, value in (("--tag", args.tag), ("--revision", args.revision)):
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", value):
+            raise UserError(f"{option} {value!r} is not a name for it. Give one such as v1.")
+    for other in ("revision", "tag", "collection", "new_version_of"):
+        if args.create_pr and getattr(args, other):
+            option = "--" + other.replace("_", "-")
+            raise UserError(
+                f"--create-pr leaves the branch main as it is; {option} is for what is on it. Leave one out."
+            )
+    if not args.run_dir.is_dir():
+        raise UserError(f"{args.run_dir} is not a folder. Give a run folder such as runs/smollm2-demo.")
+
+
+def check_repo_id(option: str, repo_id: str) -> None:
+    """UserError if a repository's name is not of the Hub's form ORG/NAME."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
     try:
-        validate_repo_id(args.repo_id)
+        validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise UserError(f"--repo-id {args.repo_id!r}: {error}") from None
-    if "/" not in args.repo_id:
-        raise UserError(f"--repo-id {args.repo_id!r} has no owner. Give ORG/NAME, such as alice/{args.repo_id}.")
-    if args.tag is not None and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", args.tag):
-        raise UserError(f"--tag {args.tag!r} is not a tag name. Give one such as v1.")
-    if not args.run_dir.is_dir():
-        raise UserError(f"{args.run_dir} is not a folder. Give a run folder such as runs/smollm2-demo.")
+        raise UserError(f"{option} {repo_id!r}: {error}") from None
+    if "/" not in repo_id:
+        raise UserError(f"{option} {repo_id!r} has no owner. Give ORG/NAME, such as alice/{repo_id}.")
+
+
+# --- what is pushed
+
+
+def make_targets(args: argparse.Namespace) -> list[Target]:
+    """The model, and where asked for the GGUF files and the Space, each with all its files. Errors name what is missing."""
+    release, gguf = args.run_dir / "release", args.run_dir / "release-gguf"
+    build = f"python -m model_card.build {args.run_dir} --repo-id {args.repo_id}"
+    if not release.is_dir():
+        raise WorkError(f"{release} is missing. Build it: {build}")
+    if args.gguf and not gguf.is_dir():
+        export = f"python -m inference.export_gguf {release} --output {args.run_dir / 'gguf'}"
+        raise UserError(f"{gguf} is missing. Make it with these two commands:\n  {export}\n  {build}")
+    targets = [make_target(args.repo_id, "model", folder_files(release), is_release_file)]
     if args.gguf:
-        gguf_files(args.run_dir)
-
-
-def gguf_files(run_dir: Path) -> Files:
-    """The GGUF files of a run by their name on the Hub. UserError if there are none."""
-    found = {p.name: p for p in sorted((run_dir / "gguf").glob("*.gguf"))}
-    if not found:
-        raise UserError(
-            f"{run_dir / 'gguf'} holds no .gguf file. Put .gguf files into {run_dir / 'gguf'}, or leave --gguf out."
+        files = folder_files(gguf)
+        targets.append(
+            make_target(f"{args.repo_id}-GGUF", "model", files, lambda path: is_release_file(path, GGUF_RELEASE_FILES))
         )
-    return found
+    if args.space:
+        from publishing.space import space_files
+
+        base = json.loads((release / "training.json").read_text(encoding="utf-8"))["base_model"]
+        files = space_files(args.repo_id, base["model"], args.tag or args.revision or "main")
+        targets.append(make_target(args.space, "space", files, lambda path: path.endswith(SPACE_CODE)))
+    return targets
 
 
-# --- the Hub
+def folder_files(folder: Path) -> Files:
+    """All files of a folder by their path in it, links too, so that the checks can refuse them."""
+    return {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if not p.is_dir() or p.is_symlink()}
 
 
-def hub_api() -> Any:
-    """The Hub's client; a connection that cannot be made is given up after CONNECT_SECONDS, not never."""
-    import httpx2
-    from huggingface_hub import HfApi
-    from huggingface_hub.utils import get_session
-
-    get_session().timeout = httpx2.Timeout(None, connect=CONNECT_SECONDS)
-    return HfApi()
+# --- dry run
 
 
-def hub_errors() -> tuple[type[Exception], ...]:
-    """What the client raises when the Hub refuses or cannot be reached (HF_HUB_OFFLINE is a ConnectionError)."""
-    import httpx2
-    from huggingface_hub.errors import HfHubHTTPError
-
-    return (HfHubHTTPError, httpx2.TransportError, ConnectionError)
-
-
-def explain(error: Exception, repo_id: str) -> str:
-    """An error of the Hub as a sentence that says what to do."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    owner = repo_id.split("/")[0]
-    known = {
-        401: "the Hub does not accept the token: it is wrong or has expired. Log in again: hf auth login",
-        403: f"the token may not write to {owner}. Use one with write access to it (https://huggingface.co/settings/tokens).",
-        404: f"{repo_id} is not there, or the token may not see it.",
-        412: f"somebody changed {repo_id} meanwhile. Nothing was overwritten; look at the change and run again.",
-        429: "the Hub asks for fewer requests. Wait a few minutes and run again.",
-    }
-    said = " ".join(str(getattr(error, "server_message", None) or error).split())[:200]
-    if status is None and not isinstance(error, RuntimeError | ValueError):
-        return f"the Hub cannot be reached ({said or type(error).__name__})."
-    if status is None:
-        return f"the Hub's client says: {said}"
-    return known.get(status, f"the Hub answered with status {status}.") + f" [{said}]"
-
-
-def check_account(api: Any, repo_id: str, create_pr: bool) -> list[str]:
-    """A token is there, valid, may write, and belongs to the owner of the repository (a pull request needs no ownership)."""
-    from huggingface_hub import get_token
-
-    if get_token() is None:
-        return ["there is no Hub token. Log in (hf auth login) or set HF_TOKEN to a token with write access"]
+def dry_run(api: Any, args: argparse.Namespace, targets: list[Target], me: str | None, refused: list[str]) -> int:
+    """Show what a push would do to each repository; a Hub that cannot be reached is said, not an error."""
+    for finding in refused:
+        print(f"a push would be refused: {finding}")
+    for target in targets:
+        try:
+            show_plan(api, args, target, me)
+        except hub_errors() as error:
+            print(f"no comparison with {target.repo_id}: {explain(error, target.repo_id)}")
+            show_all(target)
     try:
-        me = api.whoami()
+        if args.collection:
+            show_collection(api, args.collection, args.repo_id.split("/")[0], items_of(targets))
+        if args.new_version_of:
+            target, difference = plan_new_version(api, args.new_version_of, args.repo_id)
+            show(difference, target)
+            print(f"  would name {args.repo_id} as new_version in its card: {0 if difference.empty else 1} commits")
     except hub_errors() as error:
-        return [explain(error, repo_id)]
-    if ((me.get("auth") or {}).get("accessToken") or {}).get("role") == "read":
-        return ["the Hub token is read-only. Make one with write access: https://huggingface.co/settings/tokens"]
-    names = [me["name"], *(org["name"] for org in me.get("orgs") or [])]
-    if repo_id.split("/")[0] not in names and not create_pr:
-        return [
-            f"the token belongs to {', '.join(names)}, not to {repo_id.split('/')[0]}. Choose one of these, or --create-pr"
-        ]
-    return []
-
-
-def compare(api: Any, repo_id: str, revision: str, files: Files, digests: dict[str, str], gguf: bool) -> Diff:
-    """What differs between the files here and those at a revision, by the Hub's own hashes; nothing is downloaded."""
-    head = api.repo_info(repo_id, revision=revision).sha
-    remote = {f.path: f for f in api.list_repo_tree(repo_id, recursive=True, revision=head) if hasattr(f, "blob_id")}
-    gone = [path for path in remote if path not in files]
-    ours = [path for path in gone if is_release_file(path) or (gguf and path.endswith(".gguf") and "/" not in path)]
-    return Diff(
-        head=head,
-        added=[path for path in files if path not in remote],
-        changed=[path for path in files if path in remote and not same(remote[path], files[path], digests[path])],
-        removed=ours,
-        kept=[path for path in gone if path not in ours],
-    )
-
-
-def same(remote: Any, path: Path, sha256: str) -> bool:
-    """Whether a file on the Hub is the file here: SHA-256 for LFS and Xet, git's SHA-1 for the others."""
-    from huggingface_hub.utils.sha import git_hash
-
-    if remote.size != path.stat().st_size:
-        return False
-    return remote.lfs.sha256 == sha256 if remote.lfs else remote.blob_id == git_hash(path.read_bytes())
-
-
-def show_plan(api: Any, repo_id: str, files: Files, digests: dict[str, str], gguf: bool) -> None:
-    """Print the files with sizes and the difference to the Hub; a Hub that cannot be reached is said, not an error."""
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    for path, p in files.items():
-        print(f"  {p.stat().st_size:>15,}  {path}")
-    print(f"  {sum(p.stat().st_size for p in files.values()):>15,}  bytes in {len(files)} files")
-    try:
-        diff = compare(api, repo_id, "main", files, digests, gguf)
-    except RepositoryNotFoundError:
-        print(
-            f"{repo_id}: not there, or not visible to this token; a push would make it and add all files. Nothing was pushed."
-        )
-        return
-    except hub_errors() as error:
-        print(f"no comparison with {repo_id}: {explain(error, repo_id)} Nothing was pushed.")
-        return
-    show_diff(diff, repo_id)
-    print("dry run: nothing was pushed.")
-
-
-def show_diff(diff: Diff, repo_id: str) -> None:
-    """Print a difference, a line a file."""
-    print(
-        f"difference to {repo_id} at {diff.head}:"
-        if not diff.empty
-        else f"{repo_id} at {diff.head} holds exactly these files."
-    )
-    for word in ("added", "changed", "removed", "kept"):
-        for path in getattr(diff, word):
-            print(f"  {word:8} {path}")
-
-
-def push(api: Any, args: argparse.Namespace, files: Files, digests: dict[str, str]) -> int:
-    """Make the repository if need be, commit the difference, read it back, tag. WorkError says what landed and what did not."""
-    try:
-        ensure_repository(api, args.repo_id, args.private)
-        diff = compare(api, args.repo_id, "main", files, digests, args.gguf)
-        tagged = tag_target(api, args.repo_id, args.tag)
-    except hub_errors() as error:
-        raise WorkError(f"nothing was pushed: {explain(error, args.repo_id)}") from error
-    show_diff(diff, args.repo_id)
-    if tagged and (tagged != diff.head or not diff.empty):
-        raise WorkError(f"nothing was pushed: tag {args.tag} is already there, on {tagged}. Choose another --tag.")
-    oid = diff.head if diff.empty else commit(api, args, files, digests, diff)
-    print("nothing has changed; no commit was made." if diff.empty else f"committed {oid}", flush=True)
-    wrong = verify(api, args.repo_id, oid, files, digests)
-    if wrong:
-        raise WorkError(f"commit {oid} is on the Hub but not as it should be:\n" + "\n".join(f"  - {w}" for w in wrong))
-    print(f"verified: {len(files)} files at {oid} are those of {args.run_dir}")
-    if args.tag and not tagged:
-        set_tag(api, args.repo_id, args.tag, oid)
+        print(f"not known: {explain(error, args.repo_id)}")
+    print("dry run. Nothing was pushed.")
     return 0
 
 
-def ensure_repository(api: Any, repo_id: str, private: bool) -> None:
-    """Create the repository if it is not there. WorkError if --private was asked for and it is public already."""
-    from huggingface_hub.errors import RepositoryNotFoundError
+def show_all(target: Target) -> None:
+    """Print the files with their sizes: what a push to an empty repository would send."""
+    sizes = {path: len(c) if isinstance(c, bytes) else c.stat().st_size for path, c in target.files.items()}
+    for path, size in sizes.items():
+        print(f"  added    {path}  ({size:,} bytes)")
+    print(f"  to send: {sum(sizes.values()):,} bytes in {len(sizes)} files")
 
+
+def show_plan(api: Any, args: argparse.Namespace, target: Target, me: str | None) -> None:
+    """Print the exact difference to one repository, its settings, the commits and the tag."""
+    info = repository_info(api, target)
+    settings = wanted_settings(target, info, args.private, args.gated)
+    if info is None:
+        print(f"{target.repo_id}: not there, or not visible to this token; a push would make it and add all files")
+        show_all(target)
+    else:
+        difference = compare(api, target, branch_head(api, target, existing_branch(api, args, target)))
+        show(difference, target)
+        if me is None:
+            print("  without a token it is not known whether a pull request of an earlier run would be continued")
+        elif not args.revision and (pull := find_pull_request(api, target, difference, me)):
+            print(f"  would continue with pull request {pull.number}, which holds these files already")
+        if args.tag and (tagged := find_tag(api, target, args.tag)):
+            same = tagged == difference.head and difference.empty
+            print(f"  tag {args.tag} is there already" + ("" if same else f", on {tagged}: a push would be refused"))
+    if settings:
+        print(f"  would become {say_settings(settings)}")
+    commits = 0 if info is not None and difference.empty else 1
+    way = f"straight to {args.revision}" if args.revision else "as a pull request"
+    left = ", left open" if args.create_pr else ("" if args.revision else ", merged when verified")
+    print(f"  commits: {commits}" + (f" ({way}{left})" if commits else "") + (f"; tag {args.tag}" if args.tag else ""))
+
+
+def existing_branch(api: Any, args: argparse.Namespace, target: Target) -> str:
+    """The branch to compare with: the one asked for, or main where that would be made from."""
+    refs = api.list_repo_refs(target.repo_id, repo_type=target.kind)
+    return args.revision if args.revision in {ref.name for ref in refs.branches} else "main"
+
+
+# --- the push
+
+
+def push_all(api: Any, args: argparse.Namespace, targets: list[Target], me: str) -> int:
+    """Push every target, then the collection and the older card. Every error says what the Hub holds now."""
+    held = Held()
+    place = args.repo_id
     try:
-        info = api.repo_info(repo_id)
-    except RepositoryNotFoundError:
-        api.create_repo(repo_id, private=private or None, exist_ok=True)
-        return
-    if private and not info.private:
-        raise WorkError(
-            f"nothing was pushed: {repo_id} is public already. Make it private on its settings page, or leave --private out."
-        )
-
-
-def tag_target(api: Any, repo_id: str, tag: str | None) -> str | None:
-    """The commit that a tag points at, None if there is no such tag."""
-    if tag is None:
-        return None
-    return next((ref.target_commit for ref in api.list_repo_refs(repo_id).tags if ref.name == tag), None)
-
-
-def set_tag(api: Any, repo_id: str, tag: str, oid: str) -> None:
-    """Tag the commit. WorkError says that the commit itself is there."""
-    try:
-        api.create_tag(repo_id, tag=tag, revision=oid)
+        if args.new_version_of:
+            plan_new_version(api, args.new_version_of, args.repo_id)  # what is wrong with that card is said now
+        for target in targets:
+            place = target.repo_id
+            require_room(target)
+            held.now = f"nothing was pushed{f' to {place}' if held.done else ''}"
+            push(api, args, target, me, held)
+        if args.collection:
+            owner = args.repo_id.split("/")[0]
+            print("collection: " + tie(api, args.collection, owner, items_of(targets), args.private, held))
+        if args.new_version_of:
+            place = args.new_version_of
+            write_new_version(api, place, args.repo_id, held)
     except hub_errors() as error:
-        raise WorkError(
-            f"commit {oid} is on the Hub, the tag {tag} is not: {explain(error, repo_id)} Run the same command again."
-        ) from error
-    print(f"tagged {tag}: {oid}")
+        raise WorkError(f"{held}: {explain(error, place)} The same command continues from there.") from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{held}. The same command continues from there.") from None
+    return 0
 
 
-def commit(api: Any, args: argparse.Namespace, files: Files, digests: dict[str, str], diff: Diff) -> str:
-    """One commit with all additions and removals on top of diff.head, or a pull request with them; returns its id.
-
-    After an error the Hub is asked whether the commit landed all the same: an answer may be lost when the work is done.
-    """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-
-    if args.create_pr and (there := find_pull_request(api, args.repo_id, files, digests, args.gguf)):
-        print(f"pull request {there[0]} holds these files already.")
-        return there[1]
-    changes = [CommitOperationAdd(path, files[path]) for path in diff.added + diff.changed]
-    changes += [CommitOperationDelete(path, is_folder=False) for path in diff.removed]
-    message = f"Upload {args.repo_id.split('/')[1]}" + (f" {args.tag}" if args.tag else "")
-    try:
-        info = api.create_commit(
-            args.repo_id, changes, commit_message=message, parent_commit=diff.head, create_pr=args.create_pr
-        )
-    except (
-        *hub_errors(),
-        RuntimeError,
-        ValueError,
-    ) as error:  # RuntimeError: hf_xet's; ValueError: the card is refused
-        oid = landed(api, args, files, digests)
-        if oid is None:
-            raise WorkError(f"nothing was pushed: {explain(error, args.repo_id)}") from error
-        print(f"the answer was lost ({explain(error, args.repo_id)}), but the commit is there.")
-        return oid
-    if info.pr_url:
-        print(f"pull request: {info.pr_url}")
-    return info.oid
+def push(api: Any, args: argparse.Namespace, target: Target, me: str, held: Held) -> None:
+    """One repository: settings, difference, commit, verification, merge, tag; in this order, so that nobody sees half of it."""
+    prepare_repository(api, target, args.private, args.gated, held)
+    branch = args.revision or "main"
+    if branch != "main":
+        make_branch(api, target, branch)
+    difference = compare(api, target, branch_head(api, target, branch))
+    tagged = find_tag(api, target, args.tag) if args.tag else None
+    show(difference, target)
+    if tagged and (tagged != difference.head or not difference.empty):
+        raise WorkError(f"{held}: tag {args.tag} is already there, on {tagged}. Choose another --tag.")
+    with fresh_home(api, target) as home:
+        commit = bring(api, args, target, difference, me, home, held)
+        if args.create_pr and not difference.empty:
+            return
+        if args.tag and not tagged:
+            set_tag(api, target, args.tag, commit, held)
+        if args.tag and args.verify == "load" and loads(target):
+            verify_load(target, args.run_dir / "release", args.tag, home, held)
+    held.finish(f"{target.repo_id} holds the release at {commit}" + (f", tagged {args.tag}" if args.tag else ""))
+    tell(api, args, target)
 
 
-def landed(api: Any, args: argparse.Namespace, files: Files, digests: dict[str, str]) -> str | None:
-    """The commit that holds these files although an error came back; None if there is none."""
-    try:
-        if args.create_pr:
-            there = find_pull_request(api, args.repo_id, files, digests, args.gguf)
-            return there[1] if there else None
-        diff = compare(api, args.repo_id, "main", files, digests, args.gguf)
-    except hub_errors() as error:
-        raise WorkError(
-            f"the push failed and the Hub cannot say whether it landed: {explain(error, args.repo_id)} Run the same command again; it finds out."
-        ) from error
-    return diff.head if diff.empty else None
+def bring(
+    api: Any, args: argparse.Namespace, target: Target, difference: Difference, me: str, home: FreshHome, held: Held
+) -> str:
+    """Commit the difference and verify it; the commit of the branch (or of the open pull request) that then holds the release."""
+    message = f"Upload {target.repo_id.split('/')[1]}" + (f" {args.tag}" if args.tag else "")
+    branch = args.revision or "main"
+    if difference.empty:
+        print("nothing has changed; no commit was made.", flush=True)
+        held.now = f"{branch} of {target.repo_id} holds the release at {difference.head}"
+        verify(args, target, difference.head, home, held)
+        return difference.head
+    if args.revision:
+        print(f"straight to {branch}, as --revision asks: verified after the commit, not before", flush=True)
+        commit = commit_directly(api, target, difference, branch, message, held)
+        verify(args, target, commit, home, held)
+        return check_branch(api, target, branch, difference, held)
+    pull = find_pull_request(api, target, difference, me)
+    if pull:
+        print(f"pull request {pull.number} holds these files already.", flush=True)
+    else:
+        pull = open_pull_request(api, target, difference, message, me, held)
+    held.now = f"main of {target.repo_id} is as before; pull request {pull.number} holds the release"
+    verify(args, target, pull.commit, home, held)
+    if args.create_pr:
+        held.finish(held.now)
+        print(f"left open: {page(api, target)}/discussions/{pull.number}")
+        return pull.commit
+    commit = merge(api, target, pull, difference, held)
+    held.now = f"main of {target.repo_id} holds the release at {commit}" + (", not yet tagged" if args.tag else "")
+    print(f"merged into main: {commit}", flush=True)
+    return commit
 
 
-def find_pull_request(
-    api: Any, repo_id: str, files: Files, digests: dict[str, str], gguf: bool
-) -> tuple[str, str] | None:
-    """(number, commit) of an open pull request that holds exactly these files, among the ten newest; None if there is none."""
-    refs = api.list_repo_refs(repo_id, include_pull_requests=True).pull_requests or []
-    for ref in sorted(refs, key=lambda ref: int(ref.name), reverse=True)[:10]:
-        if api.get_discussion_details(repo_id, int(ref.name)).status not in ("open", "draft"):
-            continue
-        diff = compare(api, repo_id, ref.ref, files, digests, gguf)
-        if diff.empty:
-            return ref.name, diff.head
-    return None
+def verify(args: argparse.Namespace, target: Target, commit: str, home: FreshHome, held: Held) -> None:
+    """Read a commit back, as far as --verify asks and the repository's kind allows."""
+    verify_files(target, commit, home, held)
+    verify_gguf(target, held)
+    if loads(target) and args.verify == "load":
+        verify_load(target, args.run_dir / "release", commit, home, held)
+    elif loads(target):
+        print("not shown (--verify checksums): that from_pretrained loads it and gives the same logits")
 
 
-def verify(api: Any, repo_id: str, oid: str, files: Files, digests: dict[str, str]) -> list[str]:
-    """What on the Hub differs from the files here: hashes of all by the Hub's word, the small ones downloaded and read."""
-    from huggingface_hub.errors import LocalEntryNotFoundError
+def loads(target: Target) -> bool:
+    """Whether a target is a model that from_pretrained loads."""
+    return "config.json" in target.files
 
-    wrong = []
-    try:
-        remote = {f.path: f for f in api.get_paths_info(repo_id, list(files), revision=oid)}
-        wrong += [f"{path} is not there" for path in files if path not in remote]
-        wrong += [
-            f"{path} has another hash there" for path, f in remote.items() if not same(f, files[path], digests[path])
-        ]
-        with tempfile.TemporaryDirectory() as folder:
-            for path in (path for path, f in remote.items() if not f.lfs):
-                got = api.hf_hub_download(repo_id, path, revision=oid, local_dir=folder)
-                if file_sha256(Path(got)) != digests[path]:
-                    wrong.append(f"{path} comes back with other bytes")
-    except (*hub_errors(), LocalEntryNotFoundError) as error:
-        wrong.append(f"the commit could not be read back: {explain(error, repo_id)} Run the same command again")
-    return wrong
+
+def items_of(targets: list[Target]) -> Items:
+    """The targets as items of a collection."""
+    return [(target.repo_id, target.kind) for target in targets]
+
+
+def page(api: Any, target: Target) -> str:
+    """The address of a repository's page."""
+    return f"{api.endpoint}/{'spaces/' if target.kind == 'space' else ''}{target.repo_id}"
+
+
+def tell(api: Any, args: argparse.Namespace, target: Target) -> None:
+    """Print the page's address and the one line that uses what is on it."""
+    print(f"page: {page(api, target)}")
+    revision = args.tag or args.revision
+    if loads(target):
+        where = f', revision="{revision}"' if revision else ""
+        print(f'use:  AutoModelForCausalLM.from_pretrained("{target.repo_id}"{where})')
+    elif target.kind == "model":
+        print(f"use:  ollama run hf.co/{target.repo_id}:Q4_0")
 
 
 if __name__ == "__main__":
