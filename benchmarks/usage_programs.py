@@ -64,10 +64,10 @@ def properties(case: ElementTree.Element) -> dict[str, list[str]]:
 
 
 def version_of(binary: str) -> str:
-    """The last line of its version that names one."""
+    """The last line that says it; llama.cpp says it on stderr, where vLLM has warnings."""
     done = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True)
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    return next((line for line in lines if "version" in line), lines[-1])
+    said = done.stdout.strip() or next(line for line in done.stderr.splitlines() if line.startswith("version"))
+    return said.splitlines()[-1]
 
 
 if __name__ == "__main__":
