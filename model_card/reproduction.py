@@ -31,7 +31,7 @@ def reproduction(
 def from_hub(repo_id: str, name: str) -> Markup:
     """The shell commands of someone who has nothing but the repository's name."""
     folder = name.replace(" ", "-")
-    lines = [f"hf download {repo_id} --local-dir {folder}", f"cd {folder}/scripts", "./reproduce.sh ../recipe.yaml"]
+    lines = [f"hf download {repo_id} --local-dir {folder}", f"cd {folder}/scripts", "bash reproduce.sh ../recipe.yaml"]
     return fenced_as("bash", "\n".join(lines))
 
 

@@ -114,12 +114,3 @@ def check_fields(name: str, fields: dict[str, Any], release: Path) -> list[str]:
                 f"{name}: {key} holds {what}; export it again" for what, p in patterns.items() if re.search(p, value)
             ]
     return found
-
-
-def check_gguf(files: Files) -> list[str]:
-    """Every .gguf begins as one."""
-    return [
-        f"{p} is not a GGUF file; put a whole .gguf file there, or leave --gguf out"
-        for p in files.values()
-        if p.open("rb").read(4) != b"GGUF"
-    ]

@@ -11,11 +11,11 @@ from typing import Any
 from publishing.card_checks import check_cards
 from publishing.encoding_checks import check_encoding
 from publishing.file_checks import check_contents, check_names, check_scripts, check_signature, check_sums, check_texts
-from publishing.gguf_checks import check_gguf, check_gguf_release
+from publishing.gguf_checks import check_gguf_release
 from publishing.weight_checks import check_weights
 from run_folder import RECORDS
 
-__all__ = ["check_gguf", "check_gguf_release", "check_release"]
+__all__ = ["check_gguf_release", "check_release"]
 
 MUST_HAVE = (
     "config.json", "generation_config.json", "chat_template.jinja", "README.md", "README_zh.md", "LICENSE",

@@ -8,6 +8,7 @@ from typing import Any
 from eval import meanings
 from eval.meanings import meaning_of
 from run_folder import file_sha256, write_json
+from training.encoded_examples import encoding_record
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -28,10 +29,15 @@ def make_run(
     folder: Path, base: dict[str, Any] | None = None, name: str = "smollm2-demo", evaluated: bool = True
 ) -> Path:
     """A finished run folder at `folder`, ready for model_card.build."""
+    from transformers import AutoTokenizer
+
     make_model(folder / "model")
     recipe = make_recipe()
     (folder / "recipe.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in recipe.items()), encoding="utf-8")
-    write_json(folder / "training.json", make_training(folder, recipe, base or BASE, name))
+    record = make_training(folder, recipe, base or BASE, name) | encoding_record(
+        AutoTokenizer.from_pretrained(folder / "model")
+    )
+    write_json(folder / "training.json", record)
     write_json(folder / "data_report.json", make_report())
     if evaluated:
         make_eval(folder / "eval", base or BASE, file_sha256(folder / "model" / "model.safetensors"))

@@ -77,7 +77,7 @@ def test_a_run_with_records_that_lack_everything_optional_has_a_card(run_dir):
 
 
 def test_who_has_only_the_hub_repository_is_told_one_command_where_the_scripts_are_there(run_dir):
-    block = "hf download alice/smollm2-demo --local-dir smollm2-demo\ncd smollm2-demo/scripts\n./reproduce.sh ../recipe.yaml\n"
+    block = "hf download alice/smollm2-demo --local-dir smollm2-demo\ncd smollm2-demo/scripts\nbash reproduce.sh ../recipe.yaml\n"
     assert all(block in card for card in checked(run_dir, {"files": SCRIPTS}))
     assert all("hf download" not in card for card in checked(run_dir, {}))
 
