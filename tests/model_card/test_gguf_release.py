@@ -80,7 +80,7 @@ def test_every_number_comes_from_the_export_and_both_languages_say_the_same(run)
         re.sub(r"\A---\n.*?\n---\n", "", cards[file].decode(), flags=re.DOTALL)
         for file in ("README.md", "README_zh.md")
     ]
-    english, chinese = (sorted(re.findall(r"`[^`]+`|\d[\d,.]*\d", body)) for body in bodies)
+    english, chinese = (sorted(re.findall(r"`[^`\n]+`|\d[\d,.]*\d", body)) for body in bodies)
     assert english == chinese
     assert "\n\n\n" not in bodies[0] + bodies[1]
 
