@@ -9,12 +9,13 @@ and only then tagged. Whatever interrupts that, the same command continues; --dr
 import argparse
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from command import UserError, WorkError, run_command
 from publishing.account import check_account
-from publishing.collection import Items, show_collection, tie
+from publishing.collection import Items, is_slug, show_collection, tie
 from publishing.commit import check_branch, commit_directly, find_pull_request, merge, open_pull_request
 from publishing.difference import Difference, Files, Target, branch_head, compare, make_target, show
 from publishing.hub import Held, explain, hub_api, hub_errors
@@ -33,6 +34,7 @@ from publishing.repository import (
 from publishing.verification import FreshHome, fresh_home, require_room, verify_files, verify_gguf, verify_load
 from run_folder import GGUF_RELEASE_FILES, is_release_file
 
+LONGEST_TITLE = 60  # characters; the Hub refuses longer titles of collections
 SPACE_CODE = (".py", "requirements.txt")  # what a push may remove from a Space that it no longer has
 
 
@@ -104,9 +106,11 @@ def check_usage(args: argparse.Namespace) -> None:
         check_repo_id("--new-version-of", args.new_version_of)
         if args.new_version_of == args.repo_id:
             raise UserError(f"--new-version-of {args.repo_id} is the repository itself. Give the older one.")
-    for option, value in (("--tag", args.tag), ("--revision", args.revision)):
-        if value is not None and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", value):
-            raise UserError(f"{option} {value!r} is not a name for it. Give one such as v1.")
+    check_ref("--tag", args.tag, (args.revision, "main"))
+    check_ref("--revision", args.revision, ())
+    title = args.collection
+    if title is not None and not is_slug(title) and not 0 < len(title.strip()) <= LONGEST_TITLE:
+        raise UserError(f"--collection {args.collection!r}: a title has 1 to {LONGEST_TITLE} characters.")
     for other in ("revision", "tag", "collection", "new_version_of"):
         if args.create_pr and getattr(args, other):
             option = "--" + other.replace("_", "-")
@@ -115,6 +119,18 @@ def check_usage(args: argparse.Namespace) -> None:
             )
     if not args.run_dir.is_dir():
         raise UserError(f"{args.run_dir} is not a folder. Give a run folder such as runs/smollm2-demo.")
+
+
+def check_ref(option: str, name: str | None, taken: tuple[str | None, ...]) -> None:
+    """UserError for what git refuses as a tag or branch, or what would read as a commit or another ref.
+
+    The rules: git-check-ref-format(1).
+    """
+    if name is None:
+        return
+    wrong = ".." in name or name.endswith((".", ".lock")) or re.fullmatch(r"[0-9a-f]{7,40}", name) or name in taken
+    if wrong or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name, re.ASCII):
+        raise UserError(f"{option} {name!r} cannot be the name of it. Give one such as v1.")
 
 
 def check_repo_id(option: str, repo_id: str) -> None:
@@ -138,7 +154,9 @@ def make_targets(args: argparse.Namespace) -> list[Target]:
     release, gguf = args.run_dir / "release", args.run_dir / "release-gguf"
     build = f"python -m model_card.build {args.run_dir} --repo-id {args.repo_id}"
     if not release.is_dir():
-        raise WorkError(f"{release} is missing. Build it: {build}")
+        if args.run_dir.name == "release" and (args.run_dir / "SHA256SUMS").is_file():
+            raise UserError(f"{args.run_dir} is a release. Give the run folder that it lies in: {args.run_dir.parent}")
+        raise UserError(f"{release} is missing. Build it: {build}")
     if args.gguf and not gguf.is_dir():
         export = f"python -m inference.export_gguf {release} --output {args.run_dir / 'gguf'}"
         raise UserError(f"{gguf} is missing. Make it with these two commands:\n  {export}\n  {build}")
@@ -175,17 +193,28 @@ def dry_run(api: Any, args: argparse.Namespace, targets: list[Target], me: str |
         except hub_errors() as error:
             print(f"no comparison with {target.repo_id}: {explain(error, target.repo_id)}")
             show_all(target)
-    try:
-        if args.collection:
-            show_collection(api, args.collection, args.repo_id.split("/")[0], items_of(targets))
-        if args.new_version_of:
-            target, difference = plan_new_version(api, args.new_version_of, args.repo_id)
-            show(difference, target)
-            print(f"  would name {args.repo_id} as new_version in its card: {0 if difference.empty else 1} commits")
-    except hub_errors() as error:
-        print(f"not known: {explain(error, args.repo_id)}")
+    if args.collection:
+        owner = args.repo_id.split("/")[0]
+        told(lambda: show_collection(api, args.collection, owner, items_of(targets)), f"{owner}'s collections")
+    if args.new_version_of:
+        told(lambda: show_new_version(api, args.new_version_of, args.repo_id), args.new_version_of)
     print("dry run. Nothing was pushed.")
     return 0
+
+
+def told(show_it: Callable[[], None], place: str) -> None:
+    """Show a part of the plan; where the Hub cannot say, that is said."""
+    try:
+        show_it()
+    except hub_errors() as error:
+        print(f"not known of {place}: {explain(error, place)}")
+
+
+def show_new_version(api: Any, old: str, new: str) -> None:
+    """Print what would change in the card of an older model."""
+    target, difference = plan_new_version(api, old, new)
+    show(difference, target)
+    print(f"  would name {new} as new_version in its card: {0 if difference.empty else 1} commits")
 
 
 def show_all(target: Target) -> None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from publishing.hub import asked, explain, hub_errors
+from publishing.hub import asked, explain, hub_errors, status_of
 
 SETTINGS = "https://huggingface.co/settings/tokens"
 
@@ -17,12 +17,17 @@ def check_account(api: Any, repo_ids: Iterable[str], create_pr: bool) -> tuple[s
     from huggingface_hub import get_token
 
     repo_ids = list(repo_ids)
+    if not (get_token() or "").isascii():
+        return None, [
+            "the Hub token holds characters that no token has. Copy it again (hf auth login)" + token_source()
+        ]
     if get_token() is None:
         return None, ["there is no Hub token. Log in (hf auth login) or set HF_TOKEN to a token with write access"]
     try:
         me = asked(api.whoami)
     except hub_errors() as error:
-        return None, [explain(error, repo_ids[0]) + token_source()]
+        source = token_source() if status_of(error) in (401, 403) else ""
+        return None, [explain(error, repo_ids[0]) + source]
     token = (me.get("auth") or {}).get("accessToken") or {}
     if token.get("role") == "read":
         return me["name"], [f"the Hub token is read-only. Make one with write access: {SETTINGS}" + token_source()]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from command import WorkError, resource_message
+from command import UserError, WorkError, resource_message
 
 CONNECT_SECONDS = 15
 SILENT_SECONDS = 60  # a connection on which no byte moves for so long is given up
@@ -55,10 +55,38 @@ def hub_api() -> Any:
         return client
 
     set_client_factory(with_timeouts)
+    check_settings()
     logger = logging.getLogger("huggingface_hub.utils._http")
     if clean_record not in logger.filters:
         logger.addFilter(clean_record)
     return HfApi()
+
+
+def check_settings() -> None:
+    """UserError where HF_ENDPOINT or a proxy variable is such that no client can be made."""
+    import httpx2
+    from huggingface_hub.utils import get_session
+
+    try:
+        url = httpx2.URL(endpoint())
+        whole = url.scheme in ("http", "https") and bool(url.host) and (url.port or 443) < 2**16
+    except (httpx2.InvalidURL, ValueError):
+        whole = False
+    if not whole:
+        raise UserError(
+            f"HF_ENDPOINT {endpoint()!r} is not an address. Unset it, or give one such as https://huggingface.co."
+        )
+    try:
+        get_session()
+    except (ImportError, ValueError) as error:
+        raise UserError(f"the proxy that the environment names cannot be used: {error}") from None
+
+
+def endpoint() -> str:
+    """The Hub's address, as HF_ENDPOINT or the default has it, without a password that may stand in it."""
+    from huggingface_hub import constants
+
+    return re.sub(r"//[^/@]*@", "//", constants.ENDPOINT)
 
 
 def clean_record(record: logging.LogRecord) -> bool:
@@ -112,7 +140,7 @@ def explain(error: BaseException, repo_id: str) -> str:
             return f"what answered is not the Hub ({said}). Look at HF_ENDPOINT and the proxy, and run again."
         if not isinstance(error, hub_errors()):
             return f"the Hub's client says: {said}"
-        return f"the Hub cannot be reached ({said or type(error).__name__})."
+        return f"the Hub at {endpoint()} cannot be reached ({said or type(error).__name__}). Look at the network and HF_ENDPOINT."
     return status_message(status, said, repo_id) + f" [{said}]"
 
 
