@@ -29,6 +29,7 @@ _TICKS = re.compile("`{33,}")  # cmark reads no code span of more than 80 backti
 _BLANKS = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u2800\u3164\uffa0"
 )  # letters and marks that show nothing
+NBSP = "\u00a0"  # keeps a number and its unit on one line
 _MARKS = 4  # combining marks on one letter; more would grow over the lines around it
 _SPELLED = 8  # of a longer run of hidden characters as many are spelled out
 
@@ -52,19 +53,19 @@ class Printer:
         return plain(str(value))
 
     def figure(self, measured: dict[str, Any] | None, unit: str | None) -> str:
-        """A metric with its 95 % interval, such as `43.8 % [31.2, 57.1]`."""
-        return self._interval(measured, lambda value: by_unit(value, unit), " %" if unit == "proportion" else "")
+        """A metric with its 95 % interval, such as `43.8 % [31.2, 57.1]`; a line may break before the bracket alone."""
+        return self._interval(measured, lambda value: by_unit(value, unit), f"{NBSP}%" if unit == "proportion" else "")
 
     def difference(self, measured: dict[str, Any] | None, unit: str | None) -> str:
         """A difference with its interval, all signed, such as `+12.5 pp [+3.1, +21.9]`; percentage points for proportions."""
-        mark = " pp" if unit == "proportion" else ""
+        mark = f"{NBSP}pp" if unit == "proportion" else ""
         return self._interval(measured, lambda value: by_unit(value, unit, signed=True), mark)
 
     def _interval(self, measured: dict[str, Any] | None, show: Callable[[float], str], mark: str) -> str:
         if not measured or measured.get("value") is None:
             return self.missing
         low, high = measured.get("low"), measured.get("high")
-        interval = f" [{show(low)}, {show(high)}]" if low is not None and high is not None else ""
+        interval = f" [{show(low)},{NBSP}{show(high)}]" if low is not None and high is not None else ""
         return Markup(f"{show(measured['value'])}{mark}{interval}")
 
     def code(self, value: Any, none: str | None = None, cell: bool = True) -> str:
