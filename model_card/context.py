@@ -15,7 +15,7 @@ from model_card.evaluation import evaluation
 from model_card.licence import Licence, base_name
 from model_card.records import LOCAL_PATH, SIDES, Run, flat
 from model_card.reproduction import reproduction
-from model_card.text import NBSP, fenced
+from model_card.text import NBSP, fenced, wrapped
 from model_card.usage import Release, snippets
 from run_folder import is_hub_data_set
 
@@ -28,6 +28,7 @@ SAFETY = "safety"
 FIXED = {
     "paper": "arXiv:2403.07691",
     "paper_url": Markup("https://arxiv.org/abs/2403.07691"),
+    "nbsp": Markup(NBSP),
     "confidence": Markup(f"95{NBSP}%"),
     "hash": Markup("SHA-256"),
     "sums": "SHA256SUMS",
@@ -159,7 +160,7 @@ def example(row: dict[str, Any]) -> dict[str, Any]:
         "suite": row["suite"],
         "id": row["id"],
         "category": row["category"],
-        "prompt": fenced(prompt_text(row["prompt"]), PROMPT_CHARACTERS),
+        "prompt": quoted(prompt_text(row["prompt"]), PROMPT_CHARACTERS),
         "answers": [(side, _answer(row[side], SAFETY in (row["suite"], row["category"]))) for side in SIDES],
     }
 
@@ -168,12 +169,18 @@ def _answer(side: dict[str, Any], about_safety: bool) -> dict[str, Any]:
     row, item = side["row"], side["item"]
     limit = UNSAFE_CHARACTERS if about_safety and item.get("score") != 1 else ANSWER_CHARACTERS
     return {
-        "text": fenced(str(row["response"]), limit),
+        "text": quoted(str(row["response"]), limit),
         "failed": item.get("score") == 0,
         "finish_reason": row.get("finish_reason"),
         "score": item.get("score"),
         "reason": item.get("reason"),
     }
+
+
+def quoted(text: str, limit: int) -> Markup:
+    """Foreign text as a code block that fits the page, cut after `limit` characters."""
+    lines = wrapped(text[:limit])
+    return fenced(lines + text[limit:], len(lines))
 
 
 def prompt_text(prompt: Any) -> str:
