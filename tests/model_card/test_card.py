@@ -444,7 +444,7 @@ def test_headlines_stand_first_and_every_metric_is_folded_below(run_dir):
         ("All 5 metrics", "全部 5 项指标"),
         strict=True,
     ):
-        above, folded = card.split(f"<details>\n<summary>{summary}</summary>")
+        above, folded = spaced(card).split(f"<details>\n<summary>{summary}</summary>")
         assert above.count("| `language` | `chinese_rate` ↑ |") == 1
         assert "| `math` | `accuracy` ↑ |" not in above and "| `math` | `accuracy` ↑ |" in folded.split("</details>")[0]
         assert not re.search(r"&\w+;|\\\|", above[above.index("| `language` |") :].split("\n")[0])
