@@ -8,7 +8,7 @@ from jinja2 import ChainableUndefined, Environment, Template
 from markupsafe import Markup
 
 from model_card.metadata import front_matter
-from model_card.text import Printer, percent
+from model_card.text import NBSP, Printer, percent
 
 TEMPLATES = {"README.md": "card_en.md.jinja", "README_zh.md": "card_zh.md.jinja"}
 MISSING = {"README.md": "not measured", "README_zh.md": "未测量"}
@@ -46,4 +46,4 @@ def load_template(file: str) -> Template:
 
 def share(value: Any) -> Markup | None:
     """A proportion in percent, None if it is not a number."""
-    return Markup(f"{percent(value)} %") if isinstance(value, int | float) else None
+    return Markup(f"{percent(value)}{NBSP}%") if isinstance(value, int | float) else None

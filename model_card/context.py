@@ -15,24 +15,29 @@ from model_card.evaluation import evaluation
 from model_card.licence import Licence, base_name
 from model_card.records import LOCAL_PATH, SIDES, Run, flat
 from model_card.reproduction import reproduction
-from model_card.text import fenced
+from model_card.text import NBSP, fenced, wrapped
 from model_card.usage import Release, snippets
 from run_folder import is_hub_data_set
 
 PROMPT_CHARACTERS = 600
 ANSWER_CHARACTERS = 800
+UNSAFE_CHARACTERS = 60  # of an answer about safety without the full score: a card teaches nobody how
+SAFETY = "safety"
 
 # Names and conventions that hold a digit and are no measurement of a run; the templates themselves hold none.
 FIXED = {
     "paper": "arXiv:2403.07691",
     "paper_url": Markup("https://arxiv.org/abs/2403.07691"),
-    "confidence": Markup("95 %"),
+    "nbsp": Markup(NBSP),
+    "confidence": Markup(f"95{NBSP}%"),
     "hash": Markup("SHA-256"),
     "sums": "SHA256SUMS",
     # What the released Llama3-8B-Chinese-Chat recommends; a generation_config.json that says otherwise wins.
     "temperature": 0.6,
     "top_p": 0.9,
     "max_new_tokens": 512,
+    # What a program adds where the files do not say otherwise; tests/model_card/test_usage.py asks the programs.
+    "own_sampling": {"transformers": "top-k 50", "llama_cpp": "top-k 40, min-p 0.05"},
 }
 
 # The owner that a card names when it was built without --repo-id: the reader sees that it must be filled in.
@@ -136,14 +141,15 @@ def progress(training: dict[str, Any]) -> dict[str, Any]:
     steps = training["steps"]
     seen = sum(step["pairs"] for step in steps) if all("pairs" in step for step in steps) else None
     pairs, seconds, tokens = training["data"].get("pairs"), training.get("seconds"), training.get("tokens")
+    passes = seen / pairs if seen is not None and pairs else None
     return {
         "first": steps[0],
         "last": steps[-1],
         "steps": len(steps),
         "pairs_seen": seen,
-        "passes": seen / pairs if seen is not None and pairs else None,
+        "passes": passes,
         "tokens_per_second": tokens / seconds if tokens and seconds else None,
-        "reduced": bool(training["recipe"].get("max_steps")),
+        "reduced": bool(training["recipe"].get("max_steps")) and not (passes and passes >= 1),
         "fields": [f for f in ("loss", "nll", "odds_ratio_loss", "log_odds", "accuracy", "grad_norm") if f in steps[0]],
     }
 
@@ -154,19 +160,27 @@ def example(row: dict[str, Any]) -> dict[str, Any]:
         "suite": row["suite"],
         "id": row["id"],
         "category": row["category"],
-        "prompt": fenced(prompt_text(row["prompt"]), PROMPT_CHARACTERS),
-        "answers": [(side, _answer(row[side])) for side in SIDES],
+        "prompt": quoted(prompt_text(row["prompt"]), PROMPT_CHARACTERS),
+        "answers": [(side, _answer(row[side], SAFETY in (row["suite"], row["category"]))) for side in SIDES],
     }
 
 
-def _answer(side: dict[str, Any]) -> dict[str, Any]:
+def _answer(side: dict[str, Any], about_safety: bool) -> dict[str, Any]:
     row, item = side["row"], side["item"]
+    limit = UNSAFE_CHARACTERS if about_safety and item.get("score") != 1 else ANSWER_CHARACTERS
     return {
-        "text": fenced(str(row["response"]), ANSWER_CHARACTERS),
+        "text": quoted(str(row["response"]), limit),
+        "failed": item.get("score") == 0,
         "finish_reason": row.get("finish_reason"),
         "score": item.get("score"),
         "reason": item.get("reason"),
     }
+
+
+def quoted(text: str, limit: int) -> Markup:
+    """Foreign text as a code block that fits the page, cut after `limit` characters."""
+    lines = wrapped(text[:limit])
+    return fenced(lines + text[limit:], len(lines))
 
 
 def prompt_text(prompt: Any) -> str:

@@ -1,5 +1,6 @@
 """The evaluation as a card tells it: table rows, what makes it a reduced one, what its scorers are about."""
 
+from collections import Counter
 from typing import Any
 
 from model_card.records import SIDES, Run, flat
@@ -27,10 +28,13 @@ def evaluation(run: Run) -> dict[str, Any] | None:
     if run.comparison is None:
         return None
     metrics = run.comparison["metrics"]
+    first = headlines(metrics)
     settings = run.comparison.get("settings") or {}
     return {
         "rows": metrics,
-        "headlines": sorted((r for r in metrics if r.get("headline", True)), key=lambda row: row["suite"] in FEW),
+        "headlines": first,
+        "shown": shown_differences(first),
+        "decoding": settings.get("decoding"),
         "cut": cut_off(run.comparison.get("suites") or {}),
         "judged": (run.folder / "eval" / "judge.json").exists(),
         "suites": settings.get("suites") or {},
@@ -47,6 +51,27 @@ def evaluation(run: Run) -> dict[str, Any] | None:
         ),
         "unmeasured": [row for row in metrics if any((row[side] or {}).get("value") is None for side in SIDES)],
     }
+
+
+def headlines(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The metrics to begin with, in the record's order, those of the small suites last."""
+    return sorted((row for row in metrics if row.get("headline", True)), key=lambda row: row["suite"] in FEW)
+
+
+def direction(row: dict[str, Any]) -> str:
+    """Better or worse where the difference's interval leaves out zero and the metric has a better side, else neither."""
+    found = row.get("difference") or {}
+    low, high, better = found.get("low"), found.get("high"), row.get("better")
+    if low is None or high is None or low <= 0 <= high or better not in ("higher", "lower"):
+        return "neither"
+    return "better" if (low > 0) == (better == "higher") else "worse"
+
+
+def shown_differences(rows: list[dict[str, Any]]) -> dict[str, int] | None:
+    """How many of the rows that can show a difference are better, worse or neither, and their total; None if none can."""
+    able = [row for row in rows if row.get("better") and (row.get("difference") or {}).get("low") is not None]
+    counts = Counter(direction(row) for row in able)
+    return {"total": len(able), **{kind: counts[kind] for kind in ("better", "worse", "neither")}} if able else None
 
 
 def cut_off(suites: dict[str, Any]) -> list[dict[str, Any]]:

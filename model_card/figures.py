@@ -7,6 +7,8 @@ pixels wide, a phone's half of that: a figure is drawn 4.8 inches wide, on white
 import io
 from typing import Any
 
+from model_card.evaluation import direction, headlines
+
 BLUE, ORANGE, GREEN, BLACK, GREY = (
     "#0072b2",
     "#d55e00",
@@ -47,7 +49,7 @@ def draw_figures(
     """
     from matplotlib import style
 
-    rows = [row for row in (comparison or {}).get("metrics", []) if row.get("headline", True) and is_measured(row)]
+    rows = [row for row in headlines((comparison or {}).get("metrics", [])) if is_measured(row)]
     with style.context(["default", STYLE]):
         figures = {"figures/training.png": training_figure(training), "figures/results.png": results_figure(rows)}
         return {path: png(figure) for path, figure in figures.items() if figure}
@@ -150,15 +152,6 @@ def draw_mark(panel: Any, measured: dict[str, Any] | None, y: float, unit: str |
     if measured.get("low") is not None and measured.get("high") is not None:
         panel.plot([scale * measured["low"], scale * measured["high"]], [y, y], color=look["color"], linewidth=1.4)
     panel.plot([scale * measured["value"]], [y], markersize=4, markeredgewidth=1.1, linestyle="none", **look)
-
-
-def direction(row: dict[str, Any]) -> str:
-    """Better or worse where the difference's interval leaves out zero and the metric has a better side, else neither."""
-    found = row.get("difference") or {}
-    low, high, better = found.get("low"), found.get("high"), row.get("better")
-    if low is None or high is None or low <= 0 <= high or better not in ("higher", "lower"):
-        return "neither"
-    return "better" if (low > 0) == (better == "higher") else "worse"
 
 
 def lane_name(row: dict[str, Any]) -> str:

@@ -9,10 +9,10 @@ from markupsafe import Markup
 from command import UserError
 from model_card.card import load_template
 from model_card.context import FIXED
-from model_card.licence import Licence
+from model_card.licence import LLAMA, Licence
 from model_card.records import Run
 from model_card.usage import Release, snippets
-from run_folder import file_sha256, is_llama3_name, joint_sha256, read_json
+from run_folder import file_sha256, joint_sha256, read_json
 
 CARDS = {"README.md": "gguf_card_en.md.jinja", "README_zh.md": "gguf_card_zh.md.jinja"}
 OLLAMA_FILES = ("Modelfile", "template", "params")
@@ -47,10 +47,10 @@ def check_export(folder: Path, record: dict[str, Any], training: dict[str, Any],
     weights = {file: sha for file, sha in (training.get("model_sha256") or {}).items() if file.endswith(".safetensors")}
     if weights and record["source"]["sha256"] != joint_sha256(weights):
         raise UserError(f"{folder} was exported from other weights than training.json records. {again}")
-    if licence.name == "llama3" and not is_llama3_name(record["name"]):
+    if (terms := LLAMA.get(licence.name)) and not terms.allows(record["name"]):
         raise UserError(
-            f"{folder} calls the model {record['name']!r} inside its files; the Llama 3 licence asks for a name "
-            f"that begins with 'Llama-3'. {again} --name Llama-3-…"
+            f"{folder} calls the model {record['name']!r} inside its files; the {terms.product} licence asks for a name "
+            f"that begins with {terms.begins!r}. {again} --name {terms.begins}-…"
         )
     for file, entry in record["files"].items():
         if not (folder / file).is_file():
@@ -97,6 +97,7 @@ def make_gguf_context(record: dict[str, Any], name: str, repo_id: str, licence: 
         "files": [{"path": file, **entry} for file, entry in record["files"].items()],
         "usage": {key: blocks[key] for key in wanted},
         "stops": [stop["text"] for stop in stops],
+        "own_sampling": FIXED["own_sampling"]["llama_cpp"],
     }
 
 

@@ -10,8 +10,9 @@ from model_card.hub_files import Unreachable, fetch_file
 from run_folder import is_llama3_name
 
 REPOSITORY = Path(__file__).parent.parent
-LLAMA3_NOTICE = "Meta Llama 3 is licensed under the Meta Llama 3 Community License, Copyright © Meta Platforms, Inc. All Rights Reserved."
-_LLAMA3_IDS = re.compile(r"meta-llama/Meta-Llama-3-\d+B(-Instruct)?")
+_LLAMA_IDS = re.compile(r"meta-llama/(?:Meta-)?Llama-(3(?:\.[123])?)-\d+B(?:-Instruct)?")
+_GEMMA_NOTICE = "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms"
+_OWN_DUTIES = re.compile(r"llama")  # families whose licences ask for words of their own
 _HUB_LICENCES = {
     "apache-2.0",
     "mit",
@@ -21,7 +22,43 @@ _HUB_LICENCES = {
     "llama3.3",
     "gemma",
     "cc-by-4.0",
+    "cc-by-sa-4.0",
+    "cc-by-nc-4.0",
+    "cc-by-nc-sa-4.0",
     "bsd-3-clause",
+}
+
+
+@dataclass(frozen=True)
+class LlamaTerms:
+    """What sections 1.b.i and 1.b.iii of a Llama licence ask for: its product's name in the notice, a line, how a name begins."""
+
+    product: str
+    built_with: str
+    begins: str
+
+    @property
+    def notice(self) -> str:
+        """The sentence that the licence prescribes for the file NOTICE."""
+        return (
+            f"{self.product} is licensed under the {self.product} Community License, "
+            "Copyright © Meta Platforms, Inc. All Rights Reserved."
+        )
+
+    @property
+    def marker(self) -> str:
+        """What the title of the licence's text holds, in capitals."""
+        return f"{self.product.removeprefix('Meta ')} Community License".upper()
+
+    def allows(self, name: str) -> bool:
+        """Whether a model made from it may be called so."""
+        return is_llama3_name(name) if self.begins == "Llama-3" else name.startswith(self.begins)
+
+
+# Since 3.1 the name of the family is enough. Llama 3.2's and 3.3's texts differ from 3.1's in nothing that is asked of a release.
+LLAMA = {
+    "llama3": LlamaTerms("Meta Llama 3", "Built with Meta Llama 3", "Llama-3"),
+    **{f"llama3.{n}": LlamaTerms(f"Llama 3.{n}", "Built with Llama", "Llama") for n in (1, 2, 3)},
 }
 
 
@@ -49,12 +86,21 @@ def find_licence(base: dict[str, Any], name: str, given: dict[str, Any]) -> Lice
     """
     licence = licence_id(base, given.get("license"))
     changed = f"{name} is a modified version of {base_name(base)}: its weights were changed by fine-tuning with ORPO.\n"
-    if licence == "llama3":
-        check_llama3_name(name)
-        text = find_text("LICENSE", base, given.get("license_file"), "--license-file", "LLAMA 3 COMMUNITY LICENSE")
+    if terms := LLAMA.get(licence):
+        check_name(name, terms)
+        text = find_text("LICENSE", base, given.get("license_file"), "--license-file", terms.marker)
         policy = find_text("USE_POLICY.md", base, given.get("use_policy_file"), "--use-policy-file", "USE POLICY")
-        notice = f"{LLAMA3_NOTICE}\n\nBuilt with Meta Llama 3. {changed}".encode()
-        return Licence(licence, {"LICENSE": text, "USE_POLICY.md": policy, "NOTICE": notice}, "Built with Meta Llama 3")
+        notice = f"{terms.notice}\n\n{terms.built_with}. {changed}".encode()
+        return Licence(licence, {"LICENSE": text, "USE_POLICY.md": policy, "NOTICE": notice}, terms.built_with)
+    if licence == "gemma":  # section 3.1 of its terms; 3.2 are the restrictions of use
+        text = find_text("LICENSE", base, given.get("license_file"), "--license-file", "GEMMA TERMS OF USE")
+        notice = f"{_GEMMA_NOTICE}\n\n{changed}Its use is subject to the restrictions in section 3.2 of these terms.\n"
+        return Licence(licence, {"LICENSE": text, "NOTICE": notice.encode()})
+    if _OWN_DUTIES.match(licence):
+        raise UserError(
+            f"what the licence {licence} asks of a release (a notice, a name, a line on the card) is not known here. "
+            f"Train from a base under one of: {', '.join(LLAMA)}, gemma, apache-2.0, mit."
+        )
     if licence == "apache-2.0":
         own = given.get("license_file") or REPOSITORY / "LICENSE"
         text = find_text("LICENSE", base, own, "--license-file", "APACHE LICENSE")
@@ -67,8 +113,8 @@ def find_licence(base: dict[str, Any], name: str, given: dict[str, Any]) -> Lice
 def licence_id(base: dict[str, Any], given: str | None) -> str:
     """The base's licence: as recorded, as its Hub id or its own card says, or as given. UserError if none says or they differ."""
     known = base.get("license")
-    if not known and _LLAMA3_IDS.fullmatch(base.get("hub_id") or ""):
-        known = "llama3"
+    if not known and (llama := _LLAMA_IDS.fullmatch(base.get("hub_id") or "")):
+        known = f"llama{llama[1]}"
     known = known or licence_of_card(base, given)
     if known and given and known != given:
         raise UserError(f"--license {given} contradicts the base model's own licence, {known}. Leave --license out.")
@@ -88,16 +134,17 @@ def licence_of_card(base: dict[str, Any], given: str | None) -> str | None:
             return None
         raise Unreachable(f"{error} It would state the base's licence. Give it: --license ID, or try again.") from None
     text = card.read_text(encoding="utf-8", errors="replace") if card else ""
-    match = re.search(r"^license:\s*([\w.-]+)\s*$", text, re.MULTILINE)
-    return match[1] if match else None
+    stated = dict(re.findall(r"^(license|license_name):\s*([\w.-]+)\s*$", text, re.MULTILINE))
+    return stated.get("license_name") if stated.get("license") == "other" else stated.get("license")
 
 
-def check_llama3_name(name: str) -> None:
-    """UserError unless the name is one that the Llama 3 licence allows."""
-    if not is_llama3_name(name):
+def check_name(name: str, terms: LlamaTerms) -> None:
+    """UserError unless the name is one that the licence allows."""
+    if not terms.allows(name):
+        begins = "'Llama 3' or 'Llama-3'" if terms.begins == "Llama-3" else f"{terms.begins!r}"
         raise UserError(
-            f"the name {name!r} does not begin with 'Llama 3' or 'Llama-3', which the Meta Llama 3 Community License "
-            f"(1.b.i) asks of every model made from it. Give one that does: --repo-id ORG/Llama-3-…"
+            f"the name {name!r} does not begin with {begins}, which the {terms.product} Community License "
+            f"(1.b.i) asks of every model made from it. Give one that does: --repo-id ORG/{terms.begins}-…"
         )
 
 

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Set
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -25,6 +26,7 @@ def reproduction(
         "from_clone": fenced_as("bash", "\n".join([*checkout(training), "./reproduce.sh recipe.yaml"])),
         "steps": steps(training, name, repo_id, settings),
         "unpublished": unpublished(training, files),
+        "carried": carried(training, files),
     }
 
 
@@ -49,7 +51,7 @@ def steps(training: dict[str, Any], name: str, repo_id: str | None, settings: di
         *checkout(training),
         "./reproduce.sh --setup",
         f"{python} -m training.train recipe.yaml --output {folder}",
-        f"{python} -m eval.run {folder}/model --base {base} --output {folder}/eval{reduced_options(settings)}",
+        f"{python} -m eval.run {folder}/model --base {base} \\\n    --output {folder}/eval{reduced_options(settings)}",
         f"{python} -m model_card.build {folder}" + (f" --repo-id {repo_id}" if repo_id else ""),
     ]
     return fenced_as("bash", "\n".join(lines))
@@ -60,6 +62,12 @@ def reduced_options(settings: dict[str, Any]) -> str:
     reduced = reductions(settings) or {"limit": None, "budgets": []}
     limit = f" --limit {reduced['limit']}" if reduced["limit"] else ""
     return limit + (f" --max-new-tokens {reduced['budgets'][0][1]}" if reduced["budgets"] else "")
+
+
+def carried(training: dict[str, Any], files: Set[str]) -> dict[int, str]:
+    """Place in the list of sources → address below scripts/ of those that are a file which the release carries."""
+    paths = [str(source.get("path")) for source in training["data"].get("sources") or []]
+    return {place: quote(path) for place, path in enumerate(paths) if f"scripts/{path}" in files}
 
 
 def unpublished(training: dict[str, Any], files: Set[str]) -> list[int]:

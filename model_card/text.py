@@ -9,7 +9,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from jinja2 import Undefined
@@ -29,7 +29,10 @@ _TICKS = re.compile("`{33,}")  # cmark reads no code span of more than 80 backti
 _BLANKS = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u2800\u3164\uffa0"
 )  # letters and marks that show nothing
+NBSP = "\u00a0"  # keeps a number and its unit on one line
 _MARKS = 4  # combining marks on one letter; more would grow over the lines around it
+_COLUMNS = 76  # of a code block in a column of 720 pixels
+_CLOSING = "，。、；：？！）》」』”"
 _SPELLED = 8  # of a longer run of hidden characters as many are spelled out
 
 
@@ -52,19 +55,19 @@ class Printer:
         return plain(str(value))
 
     def figure(self, measured: dict[str, Any] | None, unit: str | None) -> str:
-        """A metric with its 95 % interval, such as `43.8 % [31.2, 57.1]`."""
-        return self._interval(measured, lambda value: by_unit(value, unit), " %" if unit == "proportion" else "")
+        """A metric with its 95 % interval, such as `43.8 % [31.2, 57.1]`; a line may break before the bracket alone."""
+        return self._interval(measured, lambda value: by_unit(value, unit), f"{NBSP}%" if unit == "proportion" else "")
 
     def difference(self, measured: dict[str, Any] | None, unit: str | None) -> str:
         """A difference with its interval, all signed, such as `+12.5 pp [+3.1, +21.9]`; percentage points for proportions."""
-        mark = " pp" if unit == "proportion" else ""
+        mark = f"{NBSP}pp" if unit == "proportion" else ""
         return self._interval(measured, lambda value: by_unit(value, unit, signed=True), mark)
 
     def _interval(self, measured: dict[str, Any] | None, show: Callable[[float], str], mark: str) -> str:
         if not measured or measured.get("value") is None:
             return self.missing
         low, high = measured.get("low"), measured.get("high")
-        interval = f" [{show(low)}, {show(high)}]" if low is not None and high is not None else ""
+        interval = f" [{show(low)},{NBSP}{show(high)}]" if low is not None and high is not None else ""
         return Markup(f"{show(measured['value'])}{mark}{interval}")
 
     def code(self, value: Any, none: str | None = None, cell: bool = True) -> str:
@@ -151,6 +154,25 @@ def one_line(text: str) -> str:
 def fenced(text: str, limit: int) -> Markup:
     """Foreign text as a code block whose fence is longer than any run of backticks inside; cut after `limit` characters."""
     return fenced_as("text", visible(text[:limit]) + (" […]" if len(text) > limit else ""))
+
+
+def wrapped(text: str) -> str:
+    """Text whose lines fit a page's column: a code block does not wrap, and Chinese prose comes as one line of hundreds."""
+    return "\n".join(piece for line in text.split("\n") for piece in _pieces(line))
+
+
+def _pieces(line: str) -> Iterator[str]:
+    """The line in pieces of at most _COLUMNS, Han characters being two wide, broken after a blank where one is near."""
+    start = columns = 0
+    for place, char in enumerate(line):
+        width = 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        if columns + width > _COLUMNS + width * (char in _CLOSING):  # Chinese begins no line with these
+            blank = line.rfind(" ", start + _COLUMNS // 4, place) + 1
+            yield line[start : blank or place]
+            start = blank or place
+            columns = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in line[start:place])
+        columns += width
+    yield line[start:]
 
 
 def fenced_as(language: str, text: str) -> Markup:

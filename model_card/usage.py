@@ -44,7 +44,8 @@ output = model.generate(
     temperature={temperature},
     top_p={top_p},{stop}
 )
-print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))"""
+answer = output[0, inputs["input_ids"].shape[1] :]
+print(tokenizer.decode(answer, skip_special_tokens=True))"""
 
 CLIENT = """from openai import OpenAI
 
@@ -102,8 +103,9 @@ def client(release: Release) -> str:
 def curl(release: Release) -> str:
     """The same request from a shell."""
     body = {"model": release.repo_id, "messages": QUESTION, "max_tokens": release.max_new_tokens}
-    data = shlex.quote(json.dumps(body, ensure_ascii=False))
-    return f"curl http://localhost:{PORT}/v1/chat/completions -H 'Content-Type: application/json' -d {data}"
+    fields = ",\n  ".join(f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in body.items())
+    data = shlex.quote(f"{{\n  {fields}\n}}")
+    return f"curl http://localhost:{PORT}/v1/chat/completions -H 'Content-Type: application/json' \\\n  -d {data}"
 
 
 def python_values(release: Release) -> dict[str, str]:

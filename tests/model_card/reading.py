@@ -9,6 +9,7 @@ from model_card.card import render_cards
 from model_card.context import make_context
 from model_card.licence import find_licence
 from model_card.records import read_run
+from model_card.text import NBSP
 
 
 def cards_of(folder: Path, told: dict[str, Any] | None = None, **changes: Any) -> dict[str, str]:
@@ -16,6 +17,11 @@ def cards_of(folder: Path, told: dict[str, Any] | None = None, **changes: Any) -
     run = dataclasses.replace(read_run(folder), **changes)
     licence = find_licence(run.training["base_model"], "smollm2-demo", {})
     return render_cards(make_context(run, "smollm2-demo", "alice/smollm2-demo", licence, **(told or {})))
+
+
+def spaced(card: str) -> str:
+    """A card whose unbreakable spaces are plain ones, to look for figures in."""
+    return card.replace(NBSP, " ")
 
 
 def body(card: str) -> str:

@@ -24,7 +24,7 @@ from model_card.text import Printer
 from run_folder import file_sha256
 from tests.conftest import ROOT
 from tests.made_run import SEED, make_run
-from tests.model_card.reading import body, cards_of, numbers, shape
+from tests.model_card.reading import body, cards_of, numbers, shape, spaced
 
 HERE = Path(build.__file__).parent
 
@@ -104,7 +104,7 @@ def test_a_number_of_the_training_record_reaches_both_cards(run_dir, place):
 
 
 def test_figures_are_printed_as_measured(run_dir):
-    card = cards_of(run_dir)["README.md"]
+    card = spaced(cards_of(run_dir)["README.md"])
     assert (
         "| `chinese_rate` ↑ | 47.0 % [36.0, 58.0] | 83.0 % [72.0, 94.0] | +36.0 pp [+16.0, +56.0] | 32 (1) / 32 (2) |"
         in card
@@ -190,7 +190,10 @@ def test_the_commands_on_the_card_are_those_of_this_repository(run_dir):
     import importlib
 
     card = cards_of(run_dir)["README.md"]
-    once, lines = (block.splitlines() for block in re.findall(r"```bash\n(.*?)```", card.split("\n## ")[-4], re.DOTALL))
+    once, lines = (
+        block.replace("\\\n", "").splitlines()
+        for block in re.findall(r"```bash\n(.*?)```", card.split("\n## ")[-4], re.DOTALL)
+    )
     assert once == [lines[0], "./reproduce.sh recipe.yaml"]
     assert lines[0].startswith("git checkout ") and lines[1] == "./reproduce.sh --setup"
     assert ".venv/bin/python" in (ROOT / "reproduce.sh").read_text()
@@ -212,7 +215,7 @@ def test_a_run_scored_without_its_base_has_a_card(run_dir):
     run = read_run(run_dir)
     alone = [{**row, "base": None, "difference": None} for row in run.comparison["metrics"]]
     card = cards_of(run_dir, comparison={**run.comparison, "base": None, "metrics": alone})["README.md"]
-    assert "| not measured | 83.0 % [72.0, 94.0] | not measured | not measured / 32 (2) |" in card
+    assert "| not measured | 83.0 % [72.0, 94.0] | not measured | not measured / 32 (2) |" in spaced(card)
 
 
 def test_examples_are_chosen_by_the_hash_of_their_id(run_dir):
@@ -295,8 +298,8 @@ def test_figures_are_those_of_the_report_of_eval(run_dir):
 
     for unit in ("proportion", "ratio", "tokens", "perplexity"):
         measured = {"value": 0.43751, "low": -0.06249, "high": 1.5}
-        assert Printer("-").figure(measured, unit) == cell(measured, unit)
-        assert Printer("-").difference(measured, unit) == cell(measured, unit, signed=True)
+        assert spaced(Printer("-").figure(measured, unit)) == cell(measured, unit)
+        assert spaced(Printer("-").difference(measured, unit)) == cell(measured, unit, signed=True)
 
 
 def test_metrics_that_occur_are_explained_and_no_others(run_dir):
@@ -441,7 +444,7 @@ def test_headlines_stand_first_and_every_metric_is_folded_below(run_dir):
         ("All 5 metrics", "全部 5 项指标"),
         strict=True,
     ):
-        above, folded = card.split(f"<details>\n<summary>{summary}</summary>")
+        above, folded = spaced(card).split(f"<details>\n<summary>{summary}</summary>")
         assert above.count("| `language` | `chinese_rate` ↑ |") == 1
         assert "| `math` | `accuracy` ↑ |" not in above and "| `math` | `accuracy` ↑ |" in folded.split("</details>")[0]
         assert not re.search(r"&\w+;|\\\|", above[above.index("| `language` |") :].split("\n")[0])

@@ -15,7 +15,7 @@ from model_card.changes import compare_metrics, read_previous
 from model_card.records import read_run
 from tests.conftest import ROOT, hub_environment
 from tests.made_run import make_run
-from tests.model_card.reading import body, cards_of, numbers, shape
+from tests.model_card.reading import cards_of, numbers, shape, spaced
 
 TITLES = {"README.md": "Changes since the last version", "README_zh.md": "与上一版的不同"}
 
@@ -59,7 +59,7 @@ def test_the_same_run_has_no_changes_but_its_metrics_side_by_side(run_dir, befor
         and "The training data are the same." in en
     )
     assert "设置和软件包相同，代码的提交也相同。" in zh and "训练数据相同。" in zh
-    assert "| `math` | `accuracy` ↑ | 21.9 % [10.9, 32.9] | 21.9 % [10.9, 32.9] |" in en
+    assert "| `math` | `accuracy` ↑ | 21.9 % [10.9, 32.9] | 21.9 % [10.9, 32.9] |" in spaced(en)
     assert "Not comparable" not in en and "`demo-v0`" in en
 
 
@@ -81,7 +81,7 @@ def test_settings_data_and_metrics_that_differ_are_told_then_and_now(run_dir, be
             "`languages.zh` | `11` | `15`",
         ):
             assert f"| {row} |" in section
-        assert "| `chinese_rate` ↑ | 61.0 % [72.0, 94.0] | 83.0 % [72.0, 94.0] |" in section
+        assert "| `chinese_rate` ↑ | 61.0 % [72.0, 94.0] | 83.0 % [72.0, 94.0] |" in spaced(section)
         assert f"| `git.commit` | `{'fedc' * 10}` |" in section and "`max_length`" not in section
 
 
@@ -170,7 +170,7 @@ def test_the_earlier_version_may_lie_on_the_hub(run_dir, before, hub_url, tmp_pa
     made = run("-m", "model_card.build", run_dir, "--previous", "alice/changes-v1@v1")
     assert made.returncode == 0, made.stderr
     card = (run_dir / "release" / "README.md").read_text(encoding="utf-8")
-    assert "Compared with `alice/changes-v1@v1`" in card and "| `math` | `accuracy` ↑ | 21.9 %" in body(card)
+    assert "Compared with `alice/changes-v1@v1`" in card and "| `math` | `accuracy` ↑ | 21.9 %" in spaced(card)
     wrong = run("-m", "model_card.build", run_dir, "--previous", "alice/changes-v1@v9")
     assert wrong.returncode == 2 and "there is no such revision" in wrong.stderr
     gone = run("-m", "model_card.build", run_dir, "--previous", "alice/no-such-model@v1")

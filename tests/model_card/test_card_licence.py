@@ -1,6 +1,7 @@
 """What the base's licence asks of a release is done or the build is refused; no licence text is ever made up."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +130,50 @@ def test_llama3_without_its_texts_says_how_to_get_them(texts):
         find_licence(llama(), "Llama-3-8B-Demo", {"license_file": REPOSITORY / "LICENSE"})
     given = {"license_file": texts / "LICENSE", "use_policy_file": texts / "USE_POLICY.md"}
     assert set(find_licence(llama(), "Llama-3-8B-Demo", given).files) == {"LICENSE", "USE_POLICY.md", "NOTICE"}
+
+
+@pytest.mark.parametrize("version", ["3.1", "3.2", "3.3"])
+def test_later_llamas_ask_for_their_own_words(version, texts):
+    """Sections 1.b.i and 1.b.iii of their licences: the family's name is enough, the notice names the version."""
+    base = llama(texts, hub_id=f"meta-llama/Llama-{version}-8B-Instruct")
+    with pytest.raises(UserError, match=f"does not contain 'LLAMA {re.escape(version)} COMMUNITY LICENSE'"):
+        find_licence(base, "Llama-demo", {})
+    (texts / "LICENSE").write_text(f"Llama {version} Community License Agreement (a stand-in for tests)\n")
+    licence = find_licence(base, "Llama-demo", {})
+    assert (licence.name, licence.built_with) == (f"llama{version}", "Built with Llama")
+    assert licence.metadata == {"license": f"llama{version}"}
+    words = licence.files["NOTICE"].decode()
+    assert words.startswith(
+        f"Llama {version} is licensed under the Llama {version} Community License, Copyright © Meta"
+    )
+    assert "Built with Llama. Llama-demo is a modified version" in words
+    for name in ("demo", "Chinese-Llama-8B", "llama-demo"):
+        with pytest.raises(UserError, match=f"does not begin with 'Llama', which the Llama {re.escape(version)} "):
+            find_licence(base, name, {})
+
+
+def test_gemma_asks_for_its_terms_and_its_notice(tmp_path):
+    """Section 3.1 of the terms; Google's repositories do not hold the text, so it has to be given."""
+    base = {**BASE, "kind": "folder", "model": str(tmp_path), "hub_id": None, "license": "gemma", "name": "gemma"}
+    with pytest.raises(UserError, match="--license-file FILE"):
+        find_licence(base, "demo", {})
+    text = tmp_path / "terms.txt"
+    text.write_text("Gemma Terms of Use (a stand-in for tests)\n")
+    licence = find_licence(base, "demo", {"license_file": text})
+    notice = licence.files["NOTICE"].decode()
+    assert notice.startswith(
+        "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma"
+    )
+    assert "demo is a modified version of gemma" in notice and "section 3.2" in notice
+    assert licence.metadata == {"license": "gemma"} and licence.files["LICENSE"] == text
+
+
+def test_a_llama_licence_that_is_not_known_is_refused_and_another_is_passed_on(tmp_path, texts):
+    with pytest.raises(UserError, match=r"what the licence llama2 asks of a release .* is not known here"):
+        find_licence(llama(texts, hub_id=None, license="llama2"), "Llama-2-demo", {})
+    base = {**BASE, "kind": "folder", "model": str(tmp_path), "hub_id": None, "license": None}
+    (tmp_path / "README.md").write_text("---\nlicense: other\nlicense_name: house-licence\n---\n")
+    assert licence_id(base, None) == "house-licence"
 
 
 def test_an_unknown_licence_is_asked_for_and_a_wrong_one_refused(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from markupsafe import Markup
 
+from command import UserError
 from model_card import build, context, release
 from model_card.citation import cite_release
 from model_card.records import read_run
@@ -21,7 +22,7 @@ from tests.conftest import ROOT
 from tests.made_run import make_run
 from tests.model_card.reading import cards_of, numbers, shape
 
-FIGURES = {"figures/results.png", "figures/training.png", "figures/lengths.png"}
+FIGURES = {"figures/results.png", "figures/training.png"}
 SCRIPTS = {"scripts/SOURCE.json", "scripts/reproduce.sh"}
 
 
@@ -174,3 +175,92 @@ def test_a_key_signs_the_release_that_was_written(fresh, monkeypatch, capsys):
     assert seen == [(fresh / "release", Path("key.pem"), True)] and "signed" in capsys.readouterr().out
     build.main([str(fresh)])
     assert len(seen) == 1
+
+
+def test_check_finds_what_the_records_do_not_give_and_takes_the_options_of_the_build(fresh, capsys):
+    told = ["--repo-id", "alice/demo", "--contact", "mail to alice", "--previous", os.path.relpath(fresh)]
+    with pytest.raises(UserError, match=r"card\.json is missing"):
+        build.main(["--check", str(fresh)])
+    assert build.main([str(fresh), *told]) == 0
+    before = {path: path.stat().st_mtime_ns for path in fresh.rglob("*")}
+    assert build.main(["--check", str(fresh)]) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in fresh.rglob("*")}, "it writes nothing"
+    card = fresh / "release" / "README_zh.md"
+    card.write_text(card.read_text().replace("模型会自信地说错话", "模型从不说错话"))
+    (fresh / "release" / "NOTICE").unlink()
+    (fresh / "release" / "notes.txt").write_text("x")
+    capsys.readouterr()
+    assert build.main(["--check", str(fresh)]) == 1
+    said = [line.split(": ")[1] for line in capsys.readouterr().out.splitlines()]
+    assert said == ["NOTICE is missing", "notes.txt does not belong there", "README_zh.md differs"]
+    assert build.main([str(fresh), *told]) == 0 and build.main(["--check", str(fresh)]) == 0
+    assert build.main(["--check", str(fresh), "--contact", "mail to bob"]) == 1
+
+
+def test_how_many_headlines_show_a_difference_is_counted_from_the_intervals(run_dir):
+    """Of the made run one difference of three leaves out zero: a second that is worse is counted apart."""
+    en, zh = checked(run_dir, {})
+    assert "Of the 3 headline metrics that" in en and "better in 2 and worse in 0; in the other 1 the interval" in en
+    assert "共 3 项：微调后较好的 2 项，较差的 0 项；其余 1 项" in zh
+    record = read_run(run_dir).comparison
+    rows = [{**row, "difference": {"value": -1, "low": -2, "high": -0.5}} for row in record["metrics"]]
+    en, _ = checked(run_dir, {}, comparison={**record, "metrics": rows})
+    assert "Of the 4 headline metrics that" in en and "better in 1 and worse in 3; in the other 0" in en
+
+
+def test_a_failure_is_called_one_and_what_may_do_harm_is_cut(run_dir):
+    long = "先取一份" + "然后再取" * 60
+    run = read_run(run_dir)
+    scored = {"safety": 0.0, "math": None, "chat": 1.0}
+    examples = json.loads(json.dumps([row for row in run.examples if row["category"] in scored]))
+    for row in examples:
+        row["tuned"] = {
+            "row": {**row["tuned"]["row"], "response": long},
+            "item": {"score": scored[row["category"]], "reason": "x"},
+        }
+    for card, failed, none, full in zip(
+        checked(run_dir, {}, examples=examples),
+        ("Tuned (**failed**, score 0, `x`", "微调后（**失败**，得分 0，`x`"),
+        ("Tuned (no score, `x`", "微调后（没有得分，`x`"),
+        ("Tuned (score 1, `x`", "微调后（得分 1，`x`"),
+        strict=True,
+    ):
+        assert all(words in card for words in (failed, none, full))
+        shown = [
+            text.replace("\n", "")
+            for text in re.findall(r"^```text\n(先取一份.*?)\n```$", card, re.DOTALL | re.MULTILINE)
+        ]
+        assert sorted(shown, key=len) == [f"{long[:60]} […]", long, long]
+
+
+def test_a_run_that_was_resumed_or_cut_short_or_trained_in_part_says_so(run_dir):
+    training = read_run(run_dir).training
+    plain = checked(run_dir, {})
+    said = {
+        "resumed": ({"resumed_from": "checkpoint-40"}, ("continued from `checkpoint-40`", "从 `checkpoint-40` 继续")),
+        "reduced": (
+            {"recipe": {**training["recipe"], "max_steps": 2}, "data": {**training["data"], "pairs": 99}},
+            ("**A reduced run:**", "**缩减的运行：**"),
+        ),
+        "in part": (
+            {"trainable_parameters": 460800},
+            ("| Trained parameters | 460,800 |", "| 训练的参数量 | 460,800 |"),
+        ),
+        "unpinned base": (
+            {"base_model": {**training["base_model"], "kind": "folder", "revision": None}},
+            ("revision not recorded |", "版本没有记录 |"),
+        ),
+    }
+    for changes, words in said.values():
+        for before, card, word in zip(plain, checked(run_dir, {}, training=training | changes), words, strict=True):
+            assert word in card and word not in before
+    whole = {**training, "recipe": {**training["recipe"], "max_steps": 99}}
+    assert "A reduced run" not in checked(run_dir, {}, training=whole)[0], "every pair was seen"
+
+
+def test_data_that_the_release_carries_are_linked(run_dir):
+    training = read_run(run_dir).training
+    data = {**training["data"], "sources": [{"path": "training/data/demo pairs.jsonl", "rows": 25, "kept": 21}]}
+    files = {"scripts/SOURCE.json", "scripts/training/data/demo pairs.jsonl"}
+    for card in checked(run_dir, {"files": files}, training=training | {"data": data}):
+        assert "| [`training/data/demo pairs.jsonl`](scripts/training/data/demo%20pairs.jsonl) | – |" in card

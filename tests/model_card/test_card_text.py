@@ -14,7 +14,7 @@ from model_card.card import render_cards
 from model_card.context import make_context
 from model_card.licence import find_licence
 from model_card.records import read_run
-from model_card.text import Printer, fenced, number, one_line, percent, plain, visible
+from model_card.text import Printer, fenced, number, one_line, percent, plain, visible, wrapped
 from tests.made_run import make_run
 from tests.model_card.renderers import RENDERERS, Page
 
@@ -226,6 +226,17 @@ def test_long_text_is_cut_and_says_so():
     assert fenced("x" * 30, 10) == "```text\nxxxxxxxxxx […]\n```"
     assert one_line("a " + "x" * 101) == "a " + "x" * 100 + "[…]"
     assert one_line("长" * 300) == "长" * 300, "Han text needs no spaces to wrap"
+
+
+@pytest.mark.parametrize(
+    "text", ["短句。\n" * 3, "很长的一句话，" * 40, "a line of many words " * 30, "x" * 300, "混 mixed 文字 " * 30, ""]
+)
+def test_long_lines_are_broken_and_nothing_else_is_changed(text):
+    lines = wrapped(text).split("\n")
+    assert "".join(lines) == text.replace("\n", "")
+    assert all(sum(1 + (c >= "一") for c in line) <= 78 for line in lines), "one closing mark may hang over"
+    assert wrapped(text) == text or len(lines) < len(text) / 25
+    assert not any(line.endswith("wor") for line in lines), "words stay whole"
 
 
 def test_what_cannot_be_seen_is_spelled_out_and_what_can_is_left():

@@ -27,7 +27,7 @@ from urllib.request import urlopen
 import pytest
 
 from model_card.card import render_cards
-from model_card.context import make_context
+from model_card.context import FIXED, make_context
 from model_card.licence import find_licence
 from model_card.records import read_run
 from model_card.usage import PORT, Release, snippets
@@ -172,6 +172,16 @@ def test_transformers(release, environment):
     assert set(map(int, last)) == set(release.stop), "each answer's last token"
 
 
+def test_transformers_own_sampling_is_what_the_card_says(model):
+    """What it adds to a generation_config.json like ours, asked of transformers itself."""
+    from transformers import AutoModelForCausalLM
+
+    loaded = AutoModelForCausalLM.from_pretrained(model)
+    config, _ = loaded._prepare_generation_config(None)
+    assert f"top-k {config.top_k}" == FIXED["own_sampling"]["transformers"]
+    assert config.min_p is None and (config.temperature, config.top_p) == (0.6, 0.9)
+
+
 @needs("curl")
 @needs_modules("fastapi", "uvicorn", "openai")
 def test_transformers_serve(release, environment, tmp_path, record_property):
@@ -208,12 +218,13 @@ def check_sampling(settings: dict, release: Release) -> None:
     """What llama.cpp samples with unless a request says otherwise."""
     assert settings["temperature"] == pytest.approx(release.temperature)
     assert settings["top_p"] == pytest.approx(release.top_p)
+    assert f"top-k {settings['top_k']}, min-p {settings['min_p']:.2f}" == FIXED["own_sampling"]["llama_cpp"]
 
 
 @needs_modules("xllamacpp")
 def test_llama_cpp_as_a_library(release, gguf):
     (code,) = blocks(release, "openai_client", "bash")
-    request = re.search(r"-d '(.*)'$", code)[1]
+    request = re.search(r"-d '(.*)'$", code, re.DOTALL)[1]
     (file,) = gguf.glob("*-q4_0.gguf")
     told = json.loads(
         run([sys.executable, "-c", ENGINE, file, str(free_ports()), request, str(ASKED)], dict(os.environ))

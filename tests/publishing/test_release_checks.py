@@ -179,8 +179,8 @@ FAULTS = {
     "unknown language": (lambda r: edit(r, "README.md", "- zh\n", "- Chinese\n"), "language 'Chinese' is no ISO 639 code"),
     "base is no id": (lambda r: edit(r, "README.md", "base_model: ", "base_model: ./models/"), "is no id on the Hub"),
     "edited index": (lambda r: edit(r, "README.md", "value: 0.83", "value: 0.93"), "comparison.json does not"),
-    "edited table": (lambda r: edit(r, "README.md", "83.0 %", "93.0 %"), "the table says 93.0, the records do not"),
-    "edited Chinese table": (lambda r: edit(r, "README_zh.md", "83.0 %", "93.0 %"), "the table says 93.0, the records do not"),
+    "edited table": (lambda r: edit(r, "README.md", "83.0\u00a0%", "93.0\u00a0%"), "the table says 93.0, the records do not"),
+    "edited Chinese table": (lambda r: edit(r, "README_zh.md", "83.0\u00a0%", "93.0\u00a0%"), "the table says 93.0, the records do not"),
     "edited setting": (lambda r: edit(r, "README.md", "| `beta` | `0.05`", "| `beta` | `0.5`"), "the table says 0.5, the records"),
     "broken link": (lambda r: edit(r, "README.md", "## Licence", "[plan](docs/plan.md)\n\n## Licence"), "links to docs/plan.md"),
     "broken picture": (lambda r: edit(r, "README_zh.md", "## ", "![x](figures/none.png)\n\n## "), "README_zh.md links to figures/none.png"),
@@ -296,9 +296,10 @@ def test_a_printed_number_stands_for_what_rounds_to_it(printed, value, same):
 def test_swapped_sides_are_found(run_dir):
     path = run_dir / "release" / "README.md"
     text = path.read_text(encoding="utf-8")
-    row = next(line for line in text.split("\n") if "`chinese_rate`" in line and "83.0 %" in line)
-    swapped = row.replace("47.0 % [36.0, 58.0]", "X").replace("83.0 % [72.0, 94.0]", "47.0 % [36.0, 58.0]")
-    path.write_text(text.replace(row, swapped.replace("X", "83.0 % [72.0, 94.0]")), encoding="utf-8")
+    row = next(line for line in text.split("\n") if "`chinese_rate`" in line and "83.0\u00a0%" in line)
+    base, tuned = "47.0\u00a0% [36.0,\u00a058.0]", "83.0\u00a0% [72.0,\u00a094.0]"
+    swapped = row.replace(base, "X").replace(tuned, base)
+    path.write_text(text.replace(row, swapped.replace("X", tuned)), encoding="utf-8")
     resum(run_dir)
     assert any("the table says" in finding for finding in findings(run_dir))
 
