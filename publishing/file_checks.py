@@ -44,7 +44,7 @@ SECRETS = {
 HOME_PATH = r"/(?:home|Users)/[\w.-]+|[A-Za-z]:\\{1,2}Users\\{1,2}[\w.-]+|/(?:root)/\w"
 VOCABULARY = ("tokenizer.json", "vocab.json", "merges.txt")
 # Model answers stand in these: the home folder of nobody in particular is no leak there, this machine's own paths are, unless
-# everybody's machine has them: models write of /root and /home/user, containers run there.
+# everybody's machine has them: models write of the homes of `root` and `user`, and containers run there.
 QUOTES_ANSWERS = ("README.md", "README_zh.md", "eval/base/results.json", "eval/tuned/results.json")
 NOBODY = {"root", "user", "username", "ubuntu", "debian", "admin", "app", "runner", "jovyan", "ec2-user", "vagrant"}
 WEIGHTS = (".safetensors", ".gguf")
