@@ -39,7 +39,10 @@ BLANKS: Conversation = [{"role": "user", "content": "\n  a \n"}]
 
 @dataclass(frozen=True)
 class Family:
-    """A way to write turns. `default_system` opens a conversation without a system turn; `strips` cuts blanks around a text."""
+    """A way to write turns. `default_system` opens a conversation without a system turn; `strips` cuts blanks around a text.
+
+    `opens` is the token that begins a text, where the template itself has to write it.
+    """
 
     name: str
     before: str
@@ -47,6 +50,7 @@ class Family:
     after: str
     default_system: str | None = None
     strips: bool = False
+    opens: str = ""
 
     def turn(self, role: str, text: str) -> str:
         """One turn."""
@@ -74,11 +78,14 @@ FAMILIES = (
 def find_family(tokenizer: Any, add_bos: bool) -> Family | str:
     """The family that the tokenizer's template follows in every probe, or a sentence why there is none.
 
-    Ollama puts the beginning-of-text token before the prompt where the GGUF says `add_bos`, so the template must not.
+    Ollama puts the beginning-of-text token before the prompt where the GGUF says `add_bos`, so the template must not; where
+    it says no and the model's own template writes that token (early Llama 3 tokenizers), Ollama's has to write it, too.
     """
-    bos = tokenizer.bos_token if add_bos else ""
     for family in FAMILIES:
-        shown = rendered(tokenizer, PROBES[0])
+        shown, bos = rendered(tokenizer, PROBES[0]), tokenizer.bos_token or ""
+        if not add_bos:
+            bos = bos if shown.startswith(bos + family.before) else ""
+            family = replace(family, opens=bos)
         tail = family.turn("user", PROBES[0][0]["content"]) + family.header
         if not (shown.startswith(bos + family.before) and shown.endswith(tail)):
             continue
@@ -125,7 +132,7 @@ def go_template(family: Family) -> str:
             f'{{{{ if .Messages }}}}{{{{ if ne (index .Messages 0).Role "system" }}}}{turn}{{{{ end }}}}{{{{ end }}}}'
         )
     turns = f"{{{{ range .Messages }}}}{family.before}{{{{ .Role }}}}{family.between}{{{{ .Content }}}}{family.after}{{{{ end }}}}"
-    return f"{first}{turns}{family.before}assistant{end}" + '{{ "' + "\\n" * breaks + '" }}'
+    return f"{family.opens}{first}{turns}{family.before}assistant{end}" + '{{ "' + "\\n" * breaks + '" }}'
 
 
 def parameters(stops: list[str], sampling: dict[str, float]) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from model_card.card import load_template
 from model_card.context import FIXED
 from model_card.licence import LLAMA, Licence
 from model_card.records import Run
+from model_card.release import digest
 from model_card.usage import Release, snippets
-from run_folder import file_sha256, joint_sha256, read_json
+from run_folder import joint_sha256, read_json
 
 CARDS = {"README.md": "gguf_card_en.md.jinja", "README_zh.md": "gguf_card_zh.md.jinja"}
 OLLAMA_FILES = ("Modelfile", "template", "params")
@@ -55,7 +56,7 @@ def check_export(folder: Path, record: dict[str, Any], training: dict[str, Any],
     for file, entry in record["files"].items():
         if not (folder / file).is_file():
             raise UserError(f"{folder / file} is in export.json but not there. {again}")
-        if file_sha256(folder / file) != entry["sha256"]:
+        if digest(folder / file) != entry["sha256"]:
             raise UserError(f"{folder / file} has changed since export.json recorded it. {again}")
     for file in OLLAMA_FILES if record["ollama"] else ():
         if not (folder / file).is_file():

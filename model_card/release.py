@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def plan_release(folder: Path, training: dict[str, Any], licence: Files, cards: 
     check_weights(files, training.get("model_sha256") or {})
     files |= {path: record_bytes(folder / path) for path in RECORDS if (folder / path).exists()}
     if (folder / "recipe.yaml").exists():
-        files["recipe.yaml"] = recipe_bytes(folder / "recipe.yaml")
+        files["recipe.yaml"] = recipe_bytes(folder / "recipe.yaml", training.get("run_name"))
     files |= scripts_of(training)
     files |= licence
     files |= {path: text.encode() for path, text in cards.items()}
@@ -31,14 +32,14 @@ def plan_release(folder: Path, training: dict[str, Any], licence: Files, cards: 
 
 def check_weights(files: Files, recorded: dict[str, str]) -> None:
     """UserError if a file that training.json recorded is gone from model/ or has changed since."""
-    for name, digest in sorted(recorded.items()):
+    for name, trained in sorted(recorded.items()):
         if not is_release_file(name):
             continue
         if name not in files:
             raise UserError(
                 f"model/{name} is in training.json but not in the folder. Train again, or restore the file."
             )
-        if file_sha256(files[name]) != digest:
+        if digest(files[name]) != trained:
             raise UserError(
                 f"model/{name} has changed since training.json recorded it. Train again, or restore the file."
             )
@@ -52,10 +53,16 @@ def record_bytes(path: Path) -> bytes:
     return raw if short == record else (json.dumps(short, ensure_ascii=False, indent=1) + "\n").encode()
 
 
-def recipe_bytes(path: Path) -> bytes:
-    """recipe.yaml as it is, comments too; absolute local paths that are values are cut to their last part."""
+def recipe_bytes(path: Path, name: str | None) -> bytes:
+    """recipe.yaml as it is, comments too, but: absolute local paths that are values are cut to their last part.
+
+    A recipe without a name gets the run's, so that its reader makes runs/NAME again and not runs/recipe.
+    """
     local = r"""(?m)(^\s*(?:-\s+)?(?:[\w"']+:\s+)?|[\[{,]\s*(?:[\w"']+:\s+)?)(["']?)(?:~?/|[A-Za-z]:[\\/])[^\n"'#,}\]]*[/\\]"""
-    return re.sub(local, r"\1\2", path.read_text(encoding="utf-8")).encode()
+    text = re.sub(local, r"\1\2", path.read_text(encoding="utf-8"))
+    if name and re.fullmatch(r"[A-Za-z0-9][\w.-]*", name, re.ASCII):  # what training.recipe takes for one
+        text = re.sub(r"(?m)^name: null$", f"name: {json.dumps(name)}", text)
+    return text.encode()
 
 
 def write_release(release: Path, files: Files, allowed: tuple[str, ...] = RELEASE_FILES) -> bool:
@@ -91,8 +98,16 @@ def _same_file(content: Path | bytes, path: Path) -> bool:
 
 
 def digest(content: Path | bytes) -> str:
-    """Hex SHA-256 of a file or of bytes."""
-    return file_sha256(content) if isinstance(content, Path) else hashlib.sha256(content).hexdigest()
+    """Hex SHA-256 of a file or of bytes; a file that has not changed meanwhile is read once, 16 GB of weights too."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    state = content.stat()
+    return _digest(content, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@cache
+def _digest(path: Path, *state: int) -> str:
+    return file_sha256(path)
 
 
 def place(content: Path | bytes, target: Path) -> None:

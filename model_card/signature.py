@@ -4,8 +4,12 @@
     python -m model_card.build RUN_DIR --sign-key key.pem
 
 Format: model-signing (OpenSSF Model Signing), https://github.com/sigstore/model-transparency. A reader checks it with
-`model_signing verify key FOLDER --signature FOLDER/model.sig --public_key KEY`, where KEY comes from a place that the reader
-trusts: model.pub in the same repository only shows that nothing was damaged on the way.
+
+    hf download ORG/NAME --local-dir NAME
+    model_signing verify key NAME --signature NAME/model.sig --public_key KEY --ignore-paths NAME/.cache
+
+where KEY comes from a place that the reader trusts: model.pub in the same repository only shows that nothing was damaged on
+the way. In .cache the download keeps its notes; files that were not signed are refused.
 """
 
 import importlib.util

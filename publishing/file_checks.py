@@ -26,24 +26,27 @@ PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x0
 PICKLE_FINDS = {"GLOBAL", "INST"}
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 LARGEST_FILE = 50 * 10**9  # bytes; https://huggingface.co/docs/hub/storage-limits
+# What every manual has for an example (AWS's key, jwt.io's token, user:password@) is none: a model that quotes it leaks nothing.
 SECRETS = {
     "a Hub token": r"hf_[A-Za-z0-9]{34}",
-    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
-    "an AWS key": r"A(?:KIA|SIA)[0-9A-Z]{16}\b",
+    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:\\n|[\s>])*[A-Za-z0-9+/=:, -]{20}",  # its head alone is a word on keys
+    "an AWS key": r"A(?:KIA|SIA)(?!\w*EXAMPLE)[0-9A-Z]{16}\b",
     "a GitHub token": r"gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{60,}",
     "a GitLab token": r"glpat-[A-Za-z0-9_-]{20}",
     "a PyPI token": r"pypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{50,}",
-    "an API key": r"sk-(?<=\bsk-)[A-Za-z0-9_-]{32,}",
+    "an API key": r"sk-(?<=\bsk-)(?!x{9})[A-Za-z0-9_-]{32,}",
     "a Weights & Biases key": r"(?:wandb|WANDB)[\w.-]{0,20}[\s\"':=]{1,6}[0-9a-f]{40}\b",
     "a Google key": r"AIza[0-9A-Za-z_-]{35}",
     "a Slack token": r"xox[baprs]-[0-9A-Za-z-]{10,}",
-    "a JSON web token": r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
-    "a password in a URL": r"https?://[^/\s:@\"'{}]+:[^/\s:@\"'{}]+@",
+    "a JSON web token": r"eyJ[A-Za-z0-9_-]{10,}\.(?!eyJzdWIiOiIxMjM0NTY3ODkw)eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
+    "a password in a URL": r"https?://[^/\s:@\"'{}<]+:(?!(?:your_?)?(?:pass(?:word|wd)?|pwd|secret|token|\*+|x+)@)[^/\s:@\"'{}<]+@",
 }
 HOME_PATH = r"/(?:home|Users)/[\w.-]+|[A-Za-z]:\\{1,2}Users\\{1,2}[\w.-]+|/(?:root)/\w"
 VOCABULARY = ("tokenizer.json", "vocab.json", "merges.txt")
-# Model answers stand in these: the home folder of nobody in particular is no leak there, this machine's own paths are.
+# Model answers stand in these: the home folder of nobody in particular is no leak there, this machine's own paths are, unless
+# everybody's machine has them: models write of the homes of `root` and `user`, and containers run there.
 QUOTES_ANSWERS = ("README.md", "README_zh.md", "eval/base/results.json", "eval/tuned/results.json")
+NOBODY = {"root", "user", "username", "ubuntu", "debian", "admin", "app", "runner", "jovyan", "ec2-user", "vagrant"}
 WEIGHTS = (".safetensors", ".gguf")
 
 Files = dict[str, Path]
@@ -118,8 +121,6 @@ def is_old_pickle(path: Path, size: int) -> bool:
 
 def check_texts(run_dir: Path, files: Files) -> list[str]:
     """No secrets and no personal paths in texts, nor in the notes of weights and pictures. A secret itself is never shown."""
-    own = [re.escape(str(p)) for p in {Path.home(), run_dir.resolve(), REPOSITORY} if len(p.parts) > 1]
-    own = [*(p + r"(?=[/\\\"'\s,]|$)" for p in own), rf"/(?:home|Users)/{re.escape(getpass.getuser())}\b"]
     found = []
     for path, p in files.items():
         if not p.is_file():
@@ -127,13 +128,24 @@ def check_texts(run_dir: Path, files: Files) -> list[str]:
         text = text_of(p)
         patterns = dict(SECRETS)
         if path not in VOCABULARY:
-            home = own if path in QUOTES_ANSWERS else [*own, HOME_PATH]
-            patterns["a path of a home folder or of this machine"] = "|".join(home)
+            patterns["a path of a home folder or of this machine"] = paths_not_to_show(run_dir, path in QUOTES_ANSWERS)
         for what, pattern in patterns.items():
             if match := re.search(pattern, text):
                 line = text.count("\n", 0, match.start()) + 1
                 found.append(f"{path}:{line} holds {what}; remove it and build again")
     return found
+
+
+def paths_not_to_show(run_dir: Path, answers: bool) -> str:
+    """An expression for the paths of this machine and user, and of any home; of those in `answers`, not everybody's."""
+    user, places = getpass.getuser(), {run_dir.resolve(), REPOSITORY}
+    found = [] if answers else [HOME_PATH]
+    if not answers or user not in NOBODY:
+        places.add(Path.home())
+        found.append(rf"/(?:home|Users)/{re.escape(user)}\b")
+    least = 2 if answers else 1  # parts, the root among them: /app and /work are words of many answers
+    found += [re.escape(str(place)) + r"(?=[/\\\"'\s,]|$)" for place in places if len(place.parts) > least]
+    return "|".join(found) or r"(?!)"
 
 
 def text_of(path: Path) -> str:

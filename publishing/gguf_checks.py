@@ -17,6 +17,7 @@ from publishing.file_checks import (
 from run_folder import GGUF_RELEASE_FILES, joint_sha256
 
 MUST_HAVE = ("README.md", "README_zh.md", "LICENSE", "export.json", "SHA256SUMS")
+OLLAMA_FILES = ("Modelfile", "template", "params")
 Files = dict[str, Path]
 
 
@@ -29,6 +30,7 @@ def check_gguf_release(folder: Path, files: Files, digests: dict[str, str], repo
         *check_texts(folder.parent, files),
         *check_gguf_card(folder, repo_id),
         *check_export(folder, files, digests),
+        *check_ollama(folder, files),
     ]
     for path in (path for path in files if path.endswith(".gguf")):
         found += check_file(files[path], folder.parent / "release")
@@ -77,6 +79,31 @@ def check_export(folder: Path, files: Files, digests: dict[str, str]) -> list[st
     return found
 
 
+def check_ollama(folder: Path, files: Files) -> list[str]:
+    """What Ollama reads is what export.json recorded: the template, every stop, the sampling; Modelfile names a file of here."""
+    present = [name for name in OLLAMA_FILES if name in files]
+    export = json_of(folder / "export.json")
+    rule = export.get("ollama") or {}
+    if not present and not rule:
+        return []
+    found = [f"{name} is missing; export again" for name in OLLAMA_FILES if name not in files]
+    texts = {name: files[name].read_text(encoding="utf-8", errors="replace") for name in present}
+    source = texts.get("Modelfile", "").partition("\n")[0].removeprefix("FROM ./")
+    if "Modelfile" in texts and source not in files:
+        found.append(f"Modelfile is FROM {source!r}, which is not in the folder; build the release again")
+    if "template" in texts and texts["template"] != rule.get("template"):
+        found.append("template is not the one that export.json recorded; export again")
+    if "params" in texts:
+        wanted = {"stop": [stop["text"] for stop in export.get("stops") or []], **(export.get("sampling") or {})}
+        given = json_of(folder / "params")
+        found += [
+            f"params says {key} {given.get(key)}, export.json {value}; export again"
+            for key, value in wanted.items()
+            if given.get(key) != value
+        ]
+    return found
+
+
 def check_file(path: Path, release: Path) -> list[str]:
     """A GGUF file opens whole, with the release's chat template and stop tokens, and holds no secret or path in its fields."""
     import numpy
@@ -95,15 +122,15 @@ def check_file(path: Path, release: Path) -> list[str]:
 
 
 def check_fields(name: str, fields: dict[str, Any], release: Path) -> list[str]:
-    """Template, end-of-sequence and end-of-turn tokens as in the release; no secrets, no personal paths."""
+    """Template and stop tokens as in the release, none more and none less; no secrets, no personal paths."""
     found = []
     template = release / "chat_template.jinja"
     if not template.is_file() or fields.get("tokenizer.chat_template") != template.read_text(encoding="utf-8"):
         found.append(f"{name} has another chat template than the release; export it again")
     stops = json_of(release / "generation_config.json").get("eos_token_id")
     stops = stops if isinstance(stops, list) else [stops]
-    ends = {fields.get(f"tokenizer.ggml.{key}_token_id") for key in ("eos", "eot")} - {None}
-    if not ends or not ends <= set(stops):
+    ends = {fields.get(f"tokenizer.ggml.{key}_token_id") for key in ("eos", "eot", "eom")} - {None}
+    if not ends or ends != set(stops):
         found.append(
             f"{name} ends an answer at {sorted(ends)}, the release's generation_config.json at {stops}; export again"
         )

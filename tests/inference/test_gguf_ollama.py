@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inference import export_gguf
-from inference.gguf_ollama import PROBES, find_family
+from inference.gguf_ollama import PROBES, find_family, go_template
 from inference.loading import load_tokenizer, resolve
 from tests.inference.gguf_models import LLAMA3_TEMPLATE, make_llama3
 from training.system_prompt import set_system_prompt
@@ -116,6 +116,8 @@ def test_a_template_of_no_family_gives_no_ollama_files(tiny_folder, tmp_path, ca
 
 def test_a_beginning_that_ollama_would_write_twice_or_never(tmp_path):
     tokenizer = load_tokenizer(resolve(str(make_llama3(tmp_path / "m"))))
-    assert isinstance(find_family(tokenizer, add_bos=False), str)  # the template writes it, the file says not to add it
+    assert go_template(find_family(tokenizer, add_bos=True)).count(tokenizer.bos_token) == 0
+    family = find_family(tokenizer, add_bos=False)  # the model's template writes it and Ollama does not add it
+    assert go_template(family).startswith(tokenizer.bos_token) and go_template(family).count(tokenizer.bos_token) == 1
     tokenizer.chat_template = LLAMA3_TEMPLATE.removeprefix("{{ bos_token }}")
     assert isinstance(find_family(tokenizer, add_bos=True), str)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -169,6 +170,32 @@ def test_reproduce_runs_without_the_executable_bit(tmp_path):
     )
 
 
+# --- the recipe
+
+
+@pytest.mark.parametrize(("own", "given"), [("null", '"smollm2-demo"'), ("mine", "mine")])
+def test_a_released_recipe_makes_the_same_folder_again(tmp_path, own, given):
+    run = make_run(tmp_path / "smollm2-demo", evaluated=False)
+    with (run / "recipe.yaml").open("a", encoding="utf-8") as stream:
+        stream.write(f"name: {own}\n")
+    build.main([str(run), "--repo-id", "alice/another-name"])
+    assert f"\nname: {given}\n" in (run / "release" / "recipe.yaml").read_text(encoding="utf-8")
+
+
+def test_weights_are_read_once_and_stand_once_on_the_disk(tmp_path, monkeypatch):
+    read = []
+
+    def counted(path: Path) -> str:
+        read.append(path.name)
+        return file_sha256(path)
+
+    monkeypatch.setattr(release, "file_sha256", counted)
+    run = make_run(tmp_path / "smollm2-demo", evaluated=False)
+    build.main([str(run)])
+    assert read.count("model.safetensors") == 1
+    assert (run / "release" / "model.safetensors").samefile(run / "model" / "model.safetensors")
+
+
 # --- signature
 
 
@@ -206,6 +233,26 @@ def test_a_signature_covers_every_file_and_is_made_once(signed):
     assert build.main([str(folder.parent), "--repo-id", "alice/smollm2-demo"]) == 0
     assert (folder / "model.sig").read_bytes() == before, "an unchanged release keeps its signature"
     assert signature.sign(folder, make_key(key.with_name("other.pem"))) and unsound(folder) == []
+
+
+@needs_signing
+def test_a_reader_checks_the_signature_by_the_command_that_is_told(signed, tmp_path):
+    """On a folder as `hf download --local-dir` leaves it: .gitattributes and the download's notes are there, too."""
+    folder, key = signed
+    name = Path(shutil.copytree(folder, tmp_path / "NAME"))
+    (name / ".gitattributes").write_text("*.safetensors filter=lfs\n")
+    (name / ".cache" / "huggingface").mkdir(parents=True)
+    (name / ".cache" / "huggingface" / "notes").write_text("x")
+    (command,) = (line for line in signature.__doc__.splitlines() if "model_signing verify" in line)
+    (tmp_path / "KEY").write_bytes(signature.public_half(key))
+    program = Path(sys.executable).with_name("model_signing")
+
+    def verify() -> int:
+        return subprocess.run([program, *command.split()[1:]], cwd=tmp_path, capture_output=True).returncode
+
+    assert verify() == 0
+    (name / "scripts" / "more.py").write_text("x")
+    assert verify() != 0
 
 
 @needs_signing

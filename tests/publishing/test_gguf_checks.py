@@ -10,7 +10,17 @@ from publishing.release_checks import check_gguf_release
 from run_folder import file_sha256
 
 ID = "alice/demo-GGUF"
+OLLAMA = {
+    "stops": [{"id": 2, "text": "<|im_end|>"}],
+    "sampling": {"temperature": 0.6, "top_p": 0.9},
+    "ollama": {"template": "{{ .Prompt }}"},
+}
 TEMPLATE = "{{ messages[0]['content'] }}<|im_end|>"
+ASIDE = {
+    "Modelfile": "FROM ./demo-q8_0.gguf\n",
+    "template": "{{ .Prompt }}",
+    "params": json.dumps({"stop": ["<|im_end|>"], "temperature": 0.6, "top_p": 0.9, "top_k": 0}),
+}
 CARD = f"""---
 license: apache-2.0
 language: [zh, en]
@@ -46,7 +56,7 @@ def write_gguf(path: Path, template: str = TEMPLATE, eos: int = 2, **fields: str
 def describe(folder: Path) -> None:
     """export.json and SHA256SUMS of what lies there now."""
     files = {p.name: {"bytes": p.stat().st_size, "sha256": file_sha256(p)} for p in folder.glob("*.gguf")}
-    export = {"schema_version": 1, "source": {"sha256": "ab" * 32}, "files": files}
+    export = {"schema_version": 1, "source": {"sha256": "ab" * 32}, "files": files} | OLLAMA
     (folder / "export.json").write_text(json.dumps(export))
     resum(folder)
 
@@ -66,7 +76,7 @@ def made(tmp_path_factory) -> Path:
     folder = run / "release-gguf"
     folder.mkdir()
     write_gguf(folder / "demo-q8_0.gguf")
-    for name, text in (("README.md", CARD), ("README_zh.md", f"# {ID}\n"), ("LICENSE", "…")):
+    for name, text in (("README.md", CARD), ("README_zh.md", f"# {ID}\n"), ("LICENSE", "…"), *ASIDE.items()):
         (folder / name).write_text(text)
     describe(folder)
     return run
@@ -87,9 +97,13 @@ def test_a_good_folder_has_no_findings(folder):
 
 
 def card(folder: Path, old: str, new: str) -> None:
-    text = (folder / "README.md").read_text()
+    replace(folder, "README.md", old, new)
+
+
+def replace(folder: Path, name: str, old: str, new: str) -> None:
+    text = (folder / name).read_text()
     assert old in text
-    (folder / "README.md").write_text(text.replace(old, new))
+    (folder / name).write_text(text.replace(old, new))
     resum(folder)
 
 
@@ -107,13 +121,19 @@ def half(folder: Path) -> None:
 FAULTS = {
     "no gguf": (lambda f: ((f / "demo-q8_0.gguf").unlink(), describe(f)), "there is no .gguf file"),
     "safetensors": (lambda f: ((f / "model.safetensors").write_text("x"), resum(f)), "model.safetensors is not a file that"),
-    "unlisted": (lambda f: ((f / "params").write_text("{}")), "params is not in SHA256SUMS"),
+    "unlisted": (lambda f: ((f / "system").write_text("Be brief.")), "system is not in SHA256SUMS"),
+    "other Modelfile": (lambda f: replace(f, "Modelfile", "q8_0", "q4_0"), "Modelfile is FROM 'demo-q4_0.gguf', which is not"),
+    "other Ollama template": (lambda f: replace(f, "template", "Prompt", "System"), "template is not the one"),
+    "stop gone": (lambda f: replace(f, "params", "<|im_end|>", "</s>"), "params says stop ['</s>'], export.json ['<|im_end|>']"),
+    "other sampling": (lambda f: replace(f, "params", "0.6", "1.6"), "params says temperature 1.6, export.json 0.6"),
+    "no params": (lambda f: ((f / "params").unlink(), resum(f)), "params is missing"),
     "cut off": (half, "demo-q8_0.gguf is not a whole GGUF file"),
     "no gguf inside": (lambda f: ((f / "demo-q8_0.gguf").write_text("hello, world. " * 9), describe(f)), "is not a whole GGUF file"),
     "other file": (lambda f: (write_gguf(f / "demo-q8_0.gguf", author="x"), resum(f)), "is not the file that export.json describes"),
     "other weights": (lambda f: ((f.parent / "training.json").write_text('{"model_sha256": {"model.safetensors": "00"}}')), "from other weights than this run's"),
     "other template": (lambda f: remake(f, template="{{ x }}"), "another chat template than the release"),
     "other stop": (lambda f: remake(f, eos=7), "ends an answer at [7]"),
+    "one stop too few": (lambda f: (f.parent / "release" / "generation_config.json").write_text('{"eos_token_id": [2, 5]}'), "ends an answer at [2], the release's generation_config.json at [2, 5]"),
     "nan": (lambda f: remake(f, name="nan"), "token_embd.weight holds NaN"),
     "path": (lambda f: remake(f, source="/" + "home/alice/model"), "general.source holds a path of a home folder"),
     "token": (lambda f: remake(f, source="hf_" + "a1B2" * 8 + "xy"), "general.source holds a Hub token"),

@@ -161,6 +161,7 @@ FAULTS = {
     "archive": (lambda r: add(r, "merges.txt", b"PK\x03\x04rest"), "merges.txt is a pickle or an archive"),
     "edited after the build": (lambda r: replace(r / "release" / "LICENSE", "License", "Licence"), "LICENSE has changed since"),
     # secrets and paths
+    "private key": (lambda r: spoil_json(r, "-----BEGIN " + "PRIVATE KEY-----\n" + "MIGHAgEAMBMGByqGSM49" * 3), "holds a private key"),
     "token": (lambda r: spoil_json(r, "hf_" + "a1B2" * 8 + "xy"), "holds a Hub token"),
     "aws key": (lambda r: spoil_json(r, "AKIA" + "ABCD" * 4), "holds an AWS key"),
     "password": (lambda r: spoil_json(r, LOGIN), "holds a password in a URL"),
@@ -224,6 +225,41 @@ def test_a_spoiled_release_is_refused_with_its_reason(run_dir, fault):
 
 def test_a_good_release_has_no_findings(built):
     assert findings(built) == []
+
+
+# What models write, and what only looks like a secret or a path of the one who publishes.
+HARMLESS = """💬 用 token（令牌）登录：access token, <|end|>, hf_token, sk-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
+cd /home/user/project && ls /root/.bashrc ~/data C:\\Users\\Administrator /Users/yourname
+git clone https://user:password@example.com/x.git; AWS: AKIAIOSFODNN7EXAMPLE
+eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U
+一把私钥以 -----BEGIN PRIVATE KEY----- 开头。| a | 12.5 | <b>13</b> [x](docs/none.md) ![y](none.png) $3^4$ 1,234 %"""
+
+
+def answer(run: Path, text: str) -> None:
+    """Both models say this to every prompt."""
+    for path in run.glob("eval/*/generations.jsonl"):
+        rows = [json.loads(line) | {"response": text} for line in path.read_text(encoding="utf-8").splitlines()]
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.mark.parametrize("user", ["root", "user", "bob"])
+def test_what_a_model_may_write_is_no_finding(tmp_path, monkeypatch, user):
+    """Whoever publishes: in a container everybody is root, on many machines user."""
+    run = make_run(tmp_path / "smollm2-demo")
+    answer(run, HARMLESS)
+    finish(run)
+    assert "Administrator" in (run / "release" / "README.md").read_text(encoding="utf-8")
+    monkeypatch.setenv("LOGNAME", user)
+    monkeypatch.setenv("HOME", "/root" if user == "root" else f"/home/{user}")
+    assert findings(run) == []
+
+
+def test_the_home_of_who_publishes_stands_in_no_answer(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "smollm2-demo")
+    answer(run, "cd /home/" + "bob/secret")
+    finish(run)
+    monkeypatch.setenv("LOGNAME", "bob")
+    assert any("README.md" in said and "holds a path of a home folder" in said for said in findings(run))
 
 
 def test_all_findings_come_at_once(run_dir):

@@ -5,22 +5,27 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from huggingface_hub import HfApi
 
-from model_card import build
 from run_folder import read_json
 from tests.conftest import ROOT, hub_environment
 from tests.publishing.test_release_checks import findings
 
-ID = "alice/rerun-from-the-hub"
-SMALL = ("--max_steps", "2", "--global_batch_size", "1", "--trainer_args.save_steps", "100")
+ID, BASE = "alice/rerun-from-the-hub", "alice/rerun-base"
+SMALL = ("--max_steps", "2", "--global_batch_size", "2", "--max_length", "512", "--trainer_args.save_steps", "100")
 
 
 def run(*command: str | Path, folder: Path, env: dict[str, str]) -> str:
     env = {name: value for name, value in env.items() if name != "PYTHONPATH"}
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=500)
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def push(api: HfApi, repo_id: str, folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    api.create_repo(repo_id)
+    api.upload_folder(repo_id=repo_id, folder_path=folder)
 
 
 def story(run_dir: Path) -> list[dict]:
@@ -28,29 +33,33 @@ def story(run_dir: Path) -> list[dict]:
     return [{k: v for k, v in step.items() if k != "seconds"} for step in read_json(run_dir / "training.json")["steps"]]
 
 
-@pytest.mark.base_model
-def test_the_repository_alone_makes_the_same_model_again(hub_url, tmp_path):
-    from huggingface_hub import HfApi
-
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+def test_the_repository_alone_makes_the_same_model_again(hub_url, tiny_model_folder, tmp_path, monkeypatch):
+    """Trained by our own commands from a tiny base on the Hub, published, downloaded, trained again by the downloaded ones."""
+    api = HfApi(endpoint=hub_url, token="hf_alice")
+    (tiny_model_folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    push(api, BASE, tiny_model_folder, monkeypatch)
     train = (sys.executable, "-m", "training.train")
-    first = tmp_path / "runs" / "smollm2-demo"
-    run(*train, "training/recipes/smollm2-demo.yaml", *SMALL, "--output", first, folder=ROOT, env=env)
-    build.main([str(first), "--repo-id", ID])
+    env = {**hub_environment(hub_url, tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    first = tmp_path / "runs" / "demo"
+    recipe = ("training/recipes/smollm2-demo.yaml", "--model", BASE, *SMALL)
+    run(*train, *recipe, "--output", first, folder=ROOT, env=env)
+    run(sys.executable, "-m", "model_card.build", first, "--repo-id", ID, folder=ROOT, env=env)
     assert findings(first, ID) == [], "a real run, as it would be pushed"
-
-    pushed = hub_environment(hub_url, tmp_path / "home")
-    push = "import sys; from huggingface_hub import HfApi; api = HfApi(); api.create_repo(sys.argv[1]);"
-    push += "api.upload_folder(repo_id=sys.argv[1], folder_path=sys.argv[2])"
-    run(sys.executable, "-c", push, ID, first / "release", folder=tmp_path, env=pushed)
-    assert "scripts/SOURCE.json" in HfApi(endpoint=hub_url, token="hf_alice").list_repo_files(ID)
+    push(api, ID, first / "release", monkeypatch)
+    assert "scripts/SOURCE.json" in api.list_repo_files(ID)
 
     empty = tmp_path / "another-machine"
     empty.mkdir()
-    hf = Path(sys.executable).with_name("hf")
-    run(hf, "download", ID, "--local-dir", empty / "model", folder=empty, env=hub_environment(hub_url, empty / "home"))
-    again = empty / "again"
-    run(*train, "../recipe.yaml", "--output", again, folder=empty / "model" / "scripts", env=env)
+    env = {**env, "HF_HOME": str(empty / "home")}
+    run(Path(sys.executable).with_name("hf"), "download", ID, "--local-dir", empty / "model", folder=empty, env=env)
+    scripts = empty / "model" / "scripts"
+    run(
+        "git", "init", "-q", "..", folder=scripts, env=dict(os.environ)
+    )  # a repository around them that is not the code's
+    name = run(sys.executable, "-m", "training.recipe", "../recipe.yaml", folder=scripts, env=env).strip()
+    run(*train, "../recipe.yaml", folder=scripts, env=env)
+    again = scripts / "runs" / name
+    assert name == "demo"
 
     one, two = read_json(first / "training.json"), read_json(again / "training.json")
     assert story(first) == story(again) and len(story(again)) == 2, "the same losses, bit for bit"
