@@ -15,9 +15,10 @@ from typing import Any
 from command import UserError, WorkError, run_command
 from publishing.account import check_account
 from publishing.collection import Items, show_collection, tie
-from publishing.commit import check_branch, commit_directly, find_pull_request, merge, open_pull_request
+from publishing.commit import MARK, check_branch, commit_directly, find_pull_request, merge, open_pull_request
 from publishing.difference import Difference, Files, Target, branch_head, compare, make_target, show
 from publishing.hub import Held, explain, hub_api, hub_errors
+from publishing.left_over import close_left_over
 from publishing.new_version import plan_new_version, write_new_version
 from publishing.release_checks import check_gguf_release, check_release
 from publishing.repository import (
@@ -275,6 +276,8 @@ def push(api: Any, args: argparse.Namespace, target: Target, me: str, held: Held
         if args.tag and args.verify == "load" and loads(target):
             verify_load(target, args.run_dir / "release", args.tag, home, held)
     held.finish(f"{target.repo_id} holds the release at {commit}" + (f", tagged {args.tag}" if args.tag else ""))
+    if branch == "main":
+        close_left_over(api, target, me, held)
     tell(api, args, target)
 
 
@@ -298,7 +301,8 @@ def bring(
     if pull:
         print(f"pull request {pull.number} holds these files already.", flush=True)
     else:
-        pull = open_pull_request(api, target, difference, message, me, held)
+        text = None if args.create_pr else MARK  # what was left open on purpose is nobody's to close
+        pull = open_pull_request(api, target, difference, (message, text), me, held)
     held.now = f"main of {target.repo_id} is as before; pull request {pull.number} holds the release"
     verify(args, target, pull.commit, home, held)
     if args.create_pr:
