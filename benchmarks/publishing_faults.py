@@ -1,10 +1,11 @@
 """The fault table of upload.py: every fault at every request of a push, in pairs, with kills, a full disk and rivals.
 
-    python benchmarks/publishing_faults.py [--workers 2] [--only TEXT] [--results DIR]
+    python benchmarks/publishing_faults.py [--workers 1] [--minutes M] [--only TEXT] [--results DIR]
 
 Each row is one push of a tiny release to a Hub on loopback (tests/hub) while something goes wrong, and the same command once
 more without it. Writes DIR/publishing_faults.json (default benchmarks/results): the counts, the environment and a line a
 scenario; `wrong` lists what may not be after a push (tests/publishing/faults_table.py) and has to be empty. Status 1 if not.
+The order is shuffled by a fixed seed, so that what --minutes leaves out is no kind of its own; `planned` counts all.
 A disk that is full needs root, to mount one; elsewhere those rows are missing, which the record says.
 """
 
@@ -31,7 +32,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 from command import run_command  # noqa: E402  (the repository root has to be on the path first)
 
 PACKAGES = ("huggingface_hub", "hf_xet", "httpx2")
-PAIRS, SEED = 120, 7
+PAIRS, SEED = 60, 7  # pairs with Xet off, and as many with Xet on
 DIRECT = ("--tag", "v2", "--verify", "checksums", "--revision", "main")
 ALL = ("--tag", "v2", "--verify", "checksums", "--private", "--gated", "auto", "--collection", "All of {}")
 Play = Callable[[], dict[str, Any]]
@@ -41,40 +42,50 @@ def main(argv: list[str] | None = None) -> int:
     """Play the table in several processes, each with Hubs of its own, and write it."""
     parser = argparse.ArgumentParser(prog="benchmarks/publishing_faults.py", description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument("--minutes", type=float, default=60.0, help="begin no scenario later (default: 60)")
     parser.add_argument(
         "--only", default="", metavar="TEXT", help="only scenarios with this in their name; writes nothing"
     )
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     options = parser.parse_args(argv)
     begun = time.monotonic()
-    parts = [(xet, part, options.workers, options.only) for xet in (False, True) for part in range(options.workers)]
-    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+    until = time.time() + 60 * options.minutes
+    halves = [(xet, part, options.workers) for part in range(options.workers) for xet in (False, True)]
+    parts = [(half, options.only, until) for half in halves]
+    with ProcessPoolExecutor(len(parts), mp_context=get_context("spawn")) as pool:
         done = list(pool.map(play_part, *zip(*parts, strict=True)))
-    rows = [row for played, _ in done for row in played]
-    record = summary(rows) | {"requests": {kind: names for _, learnt in done for kind, names in learnt.items()}}
+    rows = sorted((row for played, _, _ in done for row in played), key=lambda row: (row["xet"], row["scenario"]))
+    record = {"planned": sum(planned for _, planned, _ in done)} | summary(rows)
+    record |= {"requests": {kind: names for _, _, learnt in done for kind, names in learnt.items()}}
     record |= surroundings() | {"seconds": round(time.monotonic() - begun)}
     if not options.only:
         write_table(options.results / "publishing_faults.json", record, rows)
-    print(json.dumps({key: record[key] for key in ("scenarios", "ends", "wrong", "seconds")}, indent=1))
+    print(json.dumps({key: record[key] for key in ("planned", "scenarios", "ends", "wrong", "seconds")}, indent=1))
     return int(record["wrong"] > 0)
 
 
-def play_part(xet: bool, part: int, parts: int, only: str) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
-    """Every `parts`-th scenario with Xet on or off, and the requests that were learnt."""
+def play_part(
+    half: tuple[bool, int, int], only: str, until: float
+) -> tuple[list[dict[str, Any]], int, dict[str, list[str]]]:
+    """Of (xet, part, parts): every `parts`-th scenario with Xet on or off; how many were planned; the requests."""
     from tests.publishing.faults_world import World
 
+    xet, part, parts = half
     with tempfile.TemporaryDirectory(prefix="publishing-faults-", ignore_cleanup_errors=True) as folder:
         os.environ["HF_HOME"] = f"{folder}/home"  # before huggingface_hub is imported
         with World(Path(folder), xet) as world:
             plays, learnt = scenarios(world)
-            mine = [(name, play) for name, play in plays if only in name][part::parts]
+            mine = [(name, play) for name, play in plays if only in name]
+            random.Random(SEED).shuffle(mine)
             rows = []
-            for name, play in mine:
+            for name, play in mine[part::parts]:
+                if time.time() > until:
+                    break
                 begun = time.monotonic()
                 rows.append(play() | {"seconds": round(time.monotonic() - begun, 1)})
                 if rows[-1]["wrong"]:
-                    print(f"WRONG {name}: {rows[-1]['wrong']}", file=sys.stderr, flush=True)
-    return rows, learnt
+                    print(f"WRONG {name}: {rows[-1]}", file=sys.stderr, flush=True)
+    return rows, len(mine[part::parts]), learnt
 
 
 def scenarios(world: Any) -> tuple[list[tuple[str, Play]], dict[str, list[str]]]:
@@ -84,14 +95,15 @@ def scenarios(world: Any) -> tuple[list[tuple[str, Play]], dict[str, list[str]]]
     update = table.learn(world)
     ways = {"a new repository": table.learn(world, True), "--revision main": table.learn(world, False, DIRECT)}
     ways["--private --gated --collection"] = table.learn(world, True, ALL)
-    played = table.single(update)
+    struck = [p for p in update if not world.xet or table.is_xet(p)]  # the others are the same with Xet on
+    played = table.single(struck)
     learnt = {f"update, Xet {'on' if world.xet else 'off'}": [p.name for p in update]}
     seen = list(update)
     for way, points in ways.items():
         more = table.without(points, seen)
         seen += more
         learnt[f"{way}, Xet {'on' if world.xet else 'off'}"] = [p.name for p in points]
-        if way == "--revision main" or not world.xet:  # what Xet does is seen in the update
+        if not world.xet:
             options = {"--revision main": DIRECT, "--private --gated --collection": ALL}.get(way, table.OPTIONS)
             played += table.single(more, way, way != "--revision main", options)
     chosen = random.Random(SEED)
@@ -99,9 +111,9 @@ def scenarios(world: Any) -> tuple[list[tuple[str, Play]], dict[str, list[str]]]
         pair = tuple((chosen.choice(update), chosen.choice(list(table.FAULTS))) for _ in range(2))
         name = " and ".join(f"{fault} at {point.name}" for point, fault in pair)
         played.append(table.Scenario(f"pair {number}: {name}", False, pair))
-    played += [s for point in update for s in meanwhile(point)]
+    played += [s for point in struck for s in meanwhile(point)]
     plays = [(s.name, lambda s=s: table.play(world, s)) for s in played]
-    return plays + processes(world, update), learnt
+    return plays + processes(world, struck), learnt
 
 
 def meanwhile(point: Any) -> list[Any]:

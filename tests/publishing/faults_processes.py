@@ -116,11 +116,9 @@ def two_at_once(world: World, same_release: bool) -> dict[str, Any]:
     states = [world.state(case) for case in (one, two)]
     whole = {"old", "new"} & {state.main for state in states}
     again = [Command(world, case, tag).wait() for case, tag in zip((one, two), tags, strict=True)]
-    last = world.state(two)
-    wrong = [] if whole else ["main holds neither release"]
-    wrong += [
-        f"status {s.status}: {s.message}" for s in again if s.status and "tag v2 is already there" not in s.message
-    ]
+    last = min((world.state(case) for case in (two, one)), key=lambda state: state.main != "new")
+    wrong = [] if whole and last.main == "new" else ["main holds neither release"]
+    wrong += [f"status {s.status}: {s.message}" for s in again if s.status and "is already there, on" not in s.message]
     wrong += ["a traceback" for s in (*said, *again) if "Traceback" in s.output]
     wrong += [f"{last.commits} commits"] if last.commits != (1 if same_release else last.commits) else []
     wrong += [f"open: {last.open}"] if last.open else []

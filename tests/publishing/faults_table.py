@@ -225,6 +225,11 @@ def single(
     ]
 
 
+def is_xet(point: Point) -> bool:
+    """Whether a request is one of Xet's, or announces the weights to it."""
+    return point.origin == "cas" or any(word in point.pattern for word in ("xet", "preupload", "/commit/"))
+
+
 def without(points: list[Point], others: list[Point]) -> list[Point]:
     """The points of a kind that the others do not have."""
     kinds = {(p.origin, p.method, p.pattern, p.number) for p in others}
