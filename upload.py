@@ -212,7 +212,7 @@ def show_plan(api: Any, args: argparse.Namespace, target: Target, me: str | None
         elif not args.revision and (pull := find_pull_request(api, target, difference, me)):
             print(f"  would continue with pull request {pull.number}, which holds these files already")
         if args.tag and (tagged := find_tag(api, target, args.tag)):
-            same = tagged == difference.head and difference.empty
+            same = difference.empty and tag_holds(api, target, tagged)
             print(f"  tag {args.tag} is there already" + ("" if same else f", on {tagged}: a push would be refused"))
     if settings:
         print(f"  would become {say_settings(settings)}")
@@ -265,7 +265,7 @@ def push(api: Any, args: argparse.Namespace, target: Target, me: str, held: Held
     difference = compare(api, target, branch_head(api, target, branch))
     tagged = find_tag(api, target, args.tag) if args.tag else None
     show(difference, target)
-    if tagged and (tagged != difference.head or not difference.empty):
+    if tagged and not (difference.empty and tag_holds(api, target, tagged)):
         raise WorkError(f"{held}: tag {args.tag} is already there, on {tagged}. Choose another --tag.")
     with fresh_home(api, target) as home:
         commit = bring(api, args, target, difference, me, home, held)
@@ -279,6 +279,11 @@ def push(api: Any, args: argparse.Namespace, target: Target, me: str, held: Held
     if branch == "main":
         close_left_over(api, target, me, held)
     tell(api, args, target)
+
+
+def tag_holds(api: Any, target: Target, tagged: str) -> bool:
+    """Whether a tag's commit holds exactly these files: two publishers at once may each have made one that does."""
+    return compare(api, target, tagged).empty
 
 
 def bring(
