@@ -73,6 +73,7 @@ def stopped_at(world: World, point: Point, number: signal.Signals) -> dict[str, 
     ready.set()
     said = held[0].wait()
     world.hub.clear_faults()
+    world.hub.failures.clear()  # of half a request, which the killed client left
     name = f"{'kill -9' if number == signal.SIGKILL else 'Ctrl-C'} at {point.name}"
     return judge(world, case, name, said) | {"struck": int(watcher.fired)}
 
