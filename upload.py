@@ -16,9 +16,10 @@ from typing import Any
 from command import UserError, WorkError, run_command
 from publishing.account import check_account
 from publishing.collection import Items, is_slug, show_collection, tie
-from publishing.commit import check_branch, commit_directly, find_pull_request, merge, open_pull_request
+from publishing.commit import MARK, check_branch, commit_directly, find_pull_request, merge, open_pull_request
 from publishing.difference import Difference, Files, Target, branch_head, compare, make_target, show
 from publishing.hub import Held, explain, hub_api, hub_errors
+from publishing.left_over import close_left_over
 from publishing.new_version import plan_new_version, write_new_version
 from publishing.release_checks import check_gguf_release, check_release
 from publishing.repository import (
@@ -240,7 +241,7 @@ def show_plan(api: Any, args: argparse.Namespace, target: Target, me: str | None
         elif not args.revision and (pull := find_pull_request(api, target, difference, me)):
             print(f"  would continue with pull request {pull.number}, which holds these files already")
         if args.tag and (tagged := find_tag(api, target, args.tag)):
-            same = tagged == difference.head and difference.empty
+            same = difference.empty and tag_holds(api, target, tagged)
             print(f"  tag {args.tag} is there already" + ("" if same else f", on {tagged}: a push would be refused"))
     if settings:
         print(f"  would become {say_settings(settings)}")
@@ -293,7 +294,7 @@ def push(api: Any, args: argparse.Namespace, target: Target, me: str, held: Held
     difference = compare(api, target, branch_head(api, target, branch))
     tagged = find_tag(api, target, args.tag) if args.tag else None
     show(difference, target)
-    if tagged and (tagged != difference.head or not difference.empty):
+    if tagged and not (difference.empty and tag_holds(api, target, tagged)):
         raise WorkError(f"{held}: tag {args.tag} is already there, on {tagged}. Choose another --tag.")
     with fresh_home(api, target) as home:
         commit = bring(api, args, target, difference, me, home, held)
@@ -304,7 +305,14 @@ def push(api: Any, args: argparse.Namespace, target: Target, me: str, held: Held
         if args.tag and args.verify == "load" and loads(target):
             verify_load(target, args.run_dir / "release", args.tag, home, held)
     held.finish(f"{target.repo_id} holds the release at {commit}" + (f", tagged {args.tag}" if args.tag else ""))
+    if branch == "main":
+        close_left_over(api, target, me, held)
     tell(api, args, target)
+
+
+def tag_holds(api: Any, target: Target, tagged: str) -> bool:
+    """Whether a tag's commit holds exactly these files: two publishers at once may each have made one that does."""
+    return compare(api, target, tagged).empty
 
 
 def bring(
@@ -327,7 +335,8 @@ def bring(
     if pull:
         print(f"pull request {pull.number} holds these files already.", flush=True)
     else:
-        pull = open_pull_request(api, target, difference, message, me, held)
+        text = None if args.create_pr else MARK  # what was left open on purpose is nobody's to close
+        pull = open_pull_request(api, target, difference, (message, text), me, held)
     held.now = f"main of {target.repo_id} is as before; pull request {pull.number} holds the release"
     verify(args, target, pull.commit, home, held)
     if args.create_pr:

@@ -16,6 +16,7 @@ from publishing.progress import Meter, measured_operation, xet_progress
 BIG = 10 * 2**20  # bytes; smaller texts travel inside the commit, other small binaries all together just before it
 BINARY = (".safetensors", ".gguf")
 LOOKED_AT = 10  # pull requests, the newest
+MARK = "Opened by upload.py, which merges it once it was read back and verified, or closes it once it is superseded."
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,12 @@ def operations_of(api: Any, target: Target, difference: Difference, branch: str 
 
 
 def open_pull_request(
-    api: Any, target: Target, difference: Difference, message: str, me: str, held: Held
+    api: Any, target: Target, difference: Difference, message: tuple[str, str | None], me: str, held: Held
 ) -> PullRequest:
-    """A pull request with the difference as its one commit on difference.head; found again if the answer was lost."""
+    """A pull request with the difference as its one commit on difference.head; found again if the answer was lost.
+
+    message: its title and its text.
+    """
     operations = operations_of(api, target, difference, None, held)
 
     def send() -> PullRequest:
@@ -76,7 +80,8 @@ def open_pull_request(
             target.repo_id,
             operations,
             repo_type=target.kind,
-            commit_message=message,
+            commit_message=message[0],
+            commit_description=message[1],
             parent_commit=difference.head,
             create_pr=True,
         )

@@ -133,9 +133,12 @@ def explain(error: BaseException, repo_id: str) -> str:
         return f"Xet does not accept the token for {repo_id}. Log in again: hf auth login"
     if short := resource_message(error):
         return short
-    status = status_of(error)
     said = clean(" ".join(str(getattr(error, "server_message", None) or error).split()))[:200]
+    xet = re.search(r"HTTP status \w+ error \((\d{3})", said)  # hf_xet raises a RuntimeError with this text
+    status = int(xet[1]) if xet else status_of(error)
     if status is None:
+        if said.startswith("error sending request"):  # hf_xet's, too
+            return f"the Hub cannot be reached ({said})."
         if isinstance(error, json.JSONDecodeError):
             return f"what answered is not the Hub ({said}). Look at HF_ENDPOINT and the proxy, and run again."
         if not isinstance(error, hub_errors()):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from command import WorkError
-from publishing.difference import Target
+from publishing.difference import Target, compare
 from publishing.hub import Held, asked, hub_errors, once
 
 GATED = {"auto": "auto", "manual": "manual", "no": False}
@@ -86,16 +86,18 @@ def find_tag(api: Any, target: Target, tag: str) -> str | None:
 
 
 def set_tag(api: Any, target: Target, tag: str, commit: str, held: Held) -> None:
-    """Tag a commit. WorkError says that the commit itself is there."""
+    """Tag a commit. WorkError if somebody else has meanwhile put the tag on other files than these."""
+    before = held.now
 
     def send() -> str:
         api.create_tag(target.repo_id, repo_type=target.kind, tag=tag, revision=commit)
         return commit
 
     there = once(send, lambda: find_tag(api, target, tag), held, f"the tag {tag}", target.repo_id)
-    if there != commit:
+    held.now = before
+    if there != commit and not compare(api, target, there).empty:
         raise WorkError(f"{held}: meanwhile somebody set the tag {tag} on {there}. Choose another --tag.")
-    print(f"tagged {tag}: {commit}", flush=True)
+    print(f"tagged {tag}: {there}", flush=True)
 
 
 def check_metadata(api: Any, target: Target) -> list[str]:

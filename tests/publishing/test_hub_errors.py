@@ -31,6 +31,8 @@ def answer(status: int, said: str = "", **headers: str) -> HfHubHTTPError:
         (httpx2.ConnectError(""), r"cannot be reached \(ConnectError\)"),
         (ValueError("bad card"), "the Hub's client says: bad card"),
         (OSError(28, "No space left on device"), "no disk space left"),
+        (RuntimeError("HTTP status client error (403 Forbidden), domain: http://x"), "may not write to alice"),
+        (RuntimeError("error sending request for url (http://x)"), "the Hub cannot be reached"),
         (PermissionError("401"), "Xet does not accept the token"),
     ],
 )
