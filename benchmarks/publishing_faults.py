@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     options = parser.parse_args(argv)
-    begun = time.monotonic()
+    begun, here = time.monotonic(), surroundings()
     until = time.time() + 60 * options.minutes
     halves = [(xet, part, options.workers) for part in range(options.workers) for xet in (False, True)]
     parts = [(half, options.only, until) for half in halves]
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     rows = sorted((row for played, _, _ in done for row in played), key=lambda row: (row["xet"], row["scenario"]))
     record = {"planned": sum(planned for _, planned, _ in done)} | summary(rows)
     record |= {"requests": {kind: names for _, _, learnt in done for kind, names in learnt.items()}}
-    record |= surroundings() | {"seconds": round(time.monotonic() - begun)}
+    record |= here | {"seconds": round(time.monotonic() - begun)}
     if not options.only:
         write_table(options.results / "publishing_faults.json", record, rows)
     print(json.dumps({key: record[key] for key in ("planned", "scenarios", "ends", "wrong", "seconds")}, indent=1))

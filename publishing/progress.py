@@ -1,17 +1,22 @@
 """How far an upload or download is: a line that renews itself on a terminal, plain lines elsewhere."""
 
+import _thread
 import io
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import IO, Any
 
 from run_folder import gigabytes
 
 PLAIN_SECONDS = 30.0  # between two plain lines about the same file
 LIVE_SECONDS = 0.2
+LATER_SECONDS = 0.05  # after which a stop that came within a callback is sent again
 
 
 def progress_line(name: str, done: int, size: int, seconds: float) -> str:
@@ -123,6 +128,34 @@ def xet_progress(meter: Meter) -> Iterator[None]:
 
     theirs, reporting.XetUploadProgressReporter = reporting.XetUploadProgressReporter, Reporter
     try:
-        yield
+        with stops_not_within(Reporter.update_progress.__code__):
+            yield
     finally:
         reporting.XetUploadProgressReporter = theirs
+
+
+@contextmanager
+def stops_not_within(code: CodeType) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until a function is left: hf_xet prints what its callback raises, and goes on uploading."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        at = frame
+        while at is not None:
+            if at.f_code is code:
+                threading.Timer(LATER_SECONDS, _thread.interrupt_main, (number,)).start()
+                return
+            at = at.f_back
+        handlers[number](number, frame)
+
+    for number in handlers:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -1,9 +1,21 @@
 """What is said while bytes move, and that the counts are right for LFS, Xet and what the Hub has already."""
 
 import io
+import signal
+import time
 from types import SimpleNamespace
 
-from publishing.progress import CountingFile, Meter, clock, measured_operation, progress_line, xet_progress
+import pytest
+
+from publishing.progress import (
+    CountingFile,
+    Meter,
+    clock,
+    measured_operation,
+    progress_line,
+    stops_not_within,
+    xet_progress,
+)
 
 
 class Terminal(io.StringIO):
@@ -71,3 +83,19 @@ def test_xet_reports_to_the_meter():
         assert counts.done == 0, "nothing travelled: the Hub had it"
         reporter.close()
     assert reporting.XetUploadProgressReporter is theirs
+
+
+def test_a_stop_within_the_callback_of_xet_comes_after_it():
+    """hf_xet prints what a callback raises and goes on: Ctrl-C would be lost."""
+    done, before = [], signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def callback():
+        signal.raise_signal(signal.SIGINT)
+        done.append("callback")
+
+    with pytest.raises(KeyboardInterrupt), stops_not_within(callback.__code__):
+        callback()
+        time.sleep(5)
+        done.append("not reached")
+    assert done == ["callback"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
