@@ -9,22 +9,26 @@ and only then tagged. Whatever interrupts that, the same command continues; --dr
 import argparse
 import json
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from command import UserError, WorkError, run_command
 from publishing.account import check_account
-from publishing.collection import Items, is_slug, show_collection, tie
+from publishing.collection import Items, check_collection, is_slug, show_collection, tie
 from publishing.commit import MARK, check_branch, commit_directly, find_pull_request, merge, open_pull_request
 from publishing.difference import Difference, Files, Target, branch_head, compare, make_target, show
-from publishing.hub import Held, explain, hub_api, hub_errors
+from publishing.hub import Held, check_environment, explain, hub_api, hub_errors
 from publishing.left_over import close_left_over
 from publishing.new_version import plan_new_version, write_new_version
 from publishing.release_checks import check_gguf_release, check_release
 from publishing.repository import (
     check_metadata,
     find_tag,
+    is_private,
     make_branch,
     prepare_repository,
     repository_info,
@@ -84,6 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.gguf:
         gguf = targets[1]
         findings += check_gguf_release(args.run_dir / "release-gguf", gguf.files, gguf.digests, gguf.repo_id)
+    findings = findings or check_built(args)
     api = hub_api()
     owned = [target.repo_id for target in targets] + ([args.new_version_of] if args.new_version_of else [])
     me, refused = check_account(api, owned, args.create_pr)
@@ -99,6 +104,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def check_usage(args: argparse.Namespace) -> None:
     """UserError for arguments that cannot be right whatever the release holds."""
+    check_environment()
     check_repo_id("--repo-id", args.repo_id)
     if args.space is not None:
         args.space = args.space or f"{args.repo_id}-demo"
@@ -153,13 +159,14 @@ def check_repo_id(option: str, repo_id: str) -> None:
 def make_targets(args: argparse.Namespace) -> list[Target]:
     """The model, and where asked for the GGUF files and the Space, each with all its files. Errors name what is missing."""
     release, gguf = args.run_dir / "release", args.run_dir / "release-gguf"
-    build = f"python -m model_card.build {args.run_dir} --repo-id {args.repo_id}"
+    run = shlex.quote(str(args.run_dir))
+    build = f".venv/bin/python -m model_card.build {run} --repo-id {args.repo_id}"
     if not release.is_dir():
         if args.run_dir.name == "release" and (args.run_dir / "SHA256SUMS").is_file():
             raise UserError(f"{args.run_dir} is a release. Give the run folder that it lies in: {args.run_dir.parent}")
         raise UserError(f"{release} is missing. Build it: {build}")
     if args.gguf and not gguf.is_dir():
-        export = f"python -m inference.export_gguf {release} --output {args.run_dir / 'gguf'}"
+        export = f".venv/bin/python -m inference.export_gguf {run}/model"
         raise UserError(f"{gguf} is missing. Make it with these two commands:\n  {export}\n  {build}")
     targets = [make_target(args.repo_id, "model", folder_files(release), is_release_file)]
     if args.gguf:
@@ -265,16 +272,22 @@ def push_all(api: Any, args: argparse.Namespace, targets: list[Target], me: str)
     held = Held()
     place = args.repo_id
     try:
-        if args.new_version_of:
-            plan_new_version(api, args.new_version_of, args.repo_id)  # what is wrong with that card is said now
+        if args.new_version_of:  # what is wrong with that card is said now, and what is with the collection
+            place = args.new_version_of
+            plan_new_version(api, place, args.repo_id)
+        if args.collection:
+            check_collection(api, args.collection, args.repo_id.split("/")[0])
         for target in targets:
             place = target.repo_id
             require_room(target)
             held.now = f"nothing was pushed{f' to {place}' if held.done else ''}"
             push(api, args, target, me, held)
+        if args.space and is_private(api, targets[0]):
+            print(f"{args.space} cannot read a private model by itself: set the secret HF_TOKEN on its settings page")
         if args.collection:
             owner = args.repo_id.split("/")[0]
-            print("collection: " + tie(api, args.collection, owner, items_of(targets), args.private, held))
+            private = any(is_private(api, target) for target in targets)
+            print("collection: " + tie(api, args.collection, owner, items_of(targets), private, held))
         if args.new_version_of:
             place = args.new_version_of
             write_new_version(api, place, args.repo_id, held)
@@ -357,6 +370,23 @@ def verify(args: argparse.Namespace, target: Target, commit: str, home: FreshHom
         verify_load(target, args.run_dir / "release", commit, home, held)
     elif loads(target):
         print("not shown (--verify checksums): that from_pretrained loads it and gives the same logits")
+
+
+def check_built(args: argparse.Namespace) -> list[str]:
+    """What model_card.build would write otherwise now: the whole text of the cards, and every file of the release folders."""
+    words = [
+        sys.executable,
+        "-m",
+        "model_card.build",
+        str(args.run_dir.resolve()),
+        "--check",
+        "--repo-id",
+        args.repo_id,
+    ]
+    done = subprocess.run(words, cwd=Path(__file__).resolve().parent, capture_output=True, text=True)
+    return (
+        [line.removeprefix("error: ") for line in (done.stderr or done.stdout).splitlines()] if done.returncode else []
+    )
 
 
 def loads(target: Target) -> bool:

@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-from publishing.hub import Held, asked, once
+from command import WorkError
+from publishing.hub import Held, asked, hub_errors, once, status_of
 
 Items = list[tuple[str, str]]  # (repository, kind)
 
@@ -35,8 +36,20 @@ def show_collection(api: Any, wanted: str, owner: str, items: Items) -> None:
         print(f"  would add the {kind} {repo_id}")
 
 
+def check_collection(api: Any, wanted: str, owner: str) -> None:
+    """WorkError if a collection is named by a slug that is not there: asked before anything is pushed."""
+    try:
+        find_collection(api, wanted, owner)
+    except hub_errors() as error:
+        if status_of(error) != 404:
+            raise
+        raise WorkError(
+            f"nothing was pushed: --collection {wanted!r} is not there. Give its slug anew, or a title for a new one."
+        ) from None
+
+
 def tie(api: Any, wanted: str, owner: str, items: Items, private: bool, held: Held) -> str:
-    """Put the items into the collection, made if it is missing, none of them twice; its address."""
+    """Put the items into the collection, made if it is missing (private where they are), none of them twice; its address."""
     collection = find_collection(api, wanted, owner)
     if collection is None:
         collection = once(

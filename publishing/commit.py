@@ -117,7 +117,16 @@ def merge(api: Any, target: Target, pull: PullRequest, difference: Difference, h
 
     WorkError if main has moved, if somebody added to the pull request, or if main came out otherwise.
     """
-    refuse_if_moved(api, target, "main", difference.head, held)
+    if pull_request(api, target, pull.number).status != "merged":  # by an earlier run whose answer came late
+        refuse_if_moved(api, target, "main", difference.head, held)
+        refuse_if_added_to(api, target, pull, held)
+        send_merge(api, target, pull, held)
+    held.now = f"pull request {pull.number} of {target.repo_id} is merged into main"
+    return check_branch(api, target, "main", difference, held)
+
+
+def refuse_if_added_to(api: Any, target: Target, pull: PullRequest, held: Held) -> None:
+    """WorkError if the pull request is no longer the commit that was verified."""
     refs = asked(lambda: api.list_repo_refs(target.repo_id, repo_type=target.kind, include_pull_requests=True))
     now = next((ref.target_commit for ref in refs.pull_requests if int(ref.name) == pull.number), None)
     if now != pull.commit:
@@ -125,6 +134,10 @@ def merge(api: Any, target: Target, pull: PullRequest, difference: Difference, h
             f"{held}: somebody changed the pull request {pull.number} to {now} after {pull.commit} was verified. "
             "It is not merged; look at it, close it, and run again."
         )
+
+
+def send_merge(api: Any, target: Target, pull: PullRequest, held: Held) -> None:
+    """Merge it; found merged if the answer was lost."""
     if pull_request(api, target, pull.number).status == "draft":
         asked(lambda: api.change_discussion_status(target.repo_id, pull.number, "open", repo_type=target.kind))
 
@@ -136,8 +149,6 @@ def merge(api: Any, target: Target, pull: PullRequest, difference: Difference, h
         return "merged" if pull_request(api, target, pull.number).status == "merged" else None
 
     once(send, landed, held, f"the merge of pull request {pull.number}", target.repo_id)
-    held.now = f"pull request {pull.number} of {target.repo_id} is merged into main"
-    return check_branch(api, target, "main", difference, held)
 
 
 def check_branch(api: Any, target: Target, branch: str, difference: Difference, held: Held) -> str:

@@ -8,11 +8,13 @@ writes, and only when the Hub has said that the last attempt did not land.
 
 import json
 import logging
+import os
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from command import UserError, WorkError, resource_message
 
@@ -45,6 +47,7 @@ def hub_api() -> Any:
 
     The client is closed and made anew by huggingface_hub after a failed connection, so the timeouts stand in its factory.
     """
+    check_environment()
     import httpx2
     from huggingface_hub import HfApi, set_client_factory
     from huggingface_hub.utils._http import default_client_factory
@@ -55,27 +58,28 @@ def hub_api() -> Any:
         return client
 
     set_client_factory(with_timeouts)
-    check_settings()
     logger = logging.getLogger("huggingface_hub.utils._http")
     if clean_record not in logger.filters:
         logger.addFilter(clean_record)
     return HfApi()
 
 
-def check_settings() -> None:
-    """UserError where HF_ENDPOINT or a proxy variable is such that no client can be made."""
-    import httpx2
-    from huggingface_hub.utils import get_session
-
+def check_environment() -> None:
+    """UserError where a variable of the environment keeps huggingface_hub from being imported or its client from being made."""
     try:
-        url = httpx2.URL(endpoint())
-        whole = url.scheme in ("http", "https") and bool(url.host) and (url.port or 443) < 2**16
-    except (httpx2.InvalidURL, ValueError):
+        url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+        whole = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
         whole = False
     if not whole:
         raise UserError(
-            f"HF_ENDPOINT {endpoint()!r} is not an address. Unset it, or give one such as https://huggingface.co."
+            f"HF_ENDPOINT {os.environ['HF_ENDPOINT']!r} is not an address. Unset it, or give one such as https://huggingface.co."
         )
+    for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
+        if not os.environ.get(name, "1").isdigit():
+            raise UserError(f"{name} {os.environ[name]!r} is not a whole number of seconds. Unset it, or give one.")
+    from huggingface_hub.utils import get_session
+
     try:
         get_session()
     except (ImportError, ValueError) as error:
@@ -209,7 +213,7 @@ def once(send: Callable[[], T], landed: Callable[[], T | None], held: Held, what
     After any error `landed` asks the Hub: it gives the result if the work is done, None if it is not. Only then, and only if
     the error may pass, is it sent again. WorkError if the Hub cannot say; the last error if it did not land.
     """
-    before, held.now = held.now, f"whether {what} landed is not known"
+    before, held.now = held.now, f"last known: {held.now}; whether {what} landed is not known"
     for number, wait in enumerate((*WAITS[:2], None)):
         try:
             result = send()
@@ -217,6 +221,7 @@ def once(send: Callable[[], T], landed: Callable[[], T | None], held: Held, what
             found = find_out(landed, error, held, repo_id)
             if found is not None:
                 print(f"the answer was lost ({explain(error, repo_id)}), but {what} is there.", flush=True)
+                held.now = before
                 return found
             longer = next_wait(error, wait, number)
             if longer is None:
@@ -225,6 +230,7 @@ def once(send: Callable[[], T], landed: Callable[[], T | None], held: Held, what
             print(f"{what} did not land ({explain(error, repo_id)}); once more in {longer:.0f} s.", flush=True)
             time.sleep(longer)
         else:
+            held.now = before
             return result
     raise AssertionError
 

@@ -57,7 +57,5 @@ def close(api: Any, target: Target, number: int, held: Held) -> None:
         details = asked(lambda: api.get_discussion_details(target.repo_id, number, repo_type=target.kind))
         return details.status not in ("open", "draft") or None
 
-    before = held.now
     once(send, landed, held, f"the closing of pull request {number}", target.repo_id)
-    held.now = before
     print(f"closed pull request {number}, which an interrupted run left: main has moved on since", flush=True)

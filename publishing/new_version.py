@@ -1,12 +1,15 @@
 """`new_version` in the card of an older release: its page then points at the new model. Metadata only, one commit, only when asked."""
 
+import hashlib
 import re
 from typing import Any
 
 from command import WorkError
 from publishing.commit import commit_directly
-from publishing.difference import Difference, Target, branch_head, compare, make_target
+from publishing.difference import Difference, Target, branch_head, compare, make_target, remote_files
 from publishing.hub import Held, asked
+
+SUMS, SIGNATURE = "SHA256SUMS", "model.sig"
 
 
 def plan_new_version(api: Any, old: str, new: str) -> tuple[Target, Difference]:
@@ -16,19 +19,39 @@ def plan_new_version(api: Any, old: str, new: str) -> tuple[Target, Difference]:
     bare = Target(old, "model", {}, {}, lambda path: False)
     head = branch_head(api, bare, "main")
     try:
-        text = read_card(api, old, head)
+        text = read_text(api, old, head, "README.md")
     except EntryNotFoundError:
         raise WorkError(f"--new-version-of {old} has no README.md, so there is no card to write into.") from None
-    target = make_target(old, "model", {"README.md": point_to(text, old, new).encode()}, lambda path: False)
+    files = {"README.md": point_to(text, old, new).encode()}
+    if files["README.md"] != text.encode():
+        files |= renewed_sums(api, old, head, files["README.md"])
+    target = make_target(old, "model", files, lambda path: False)
     return target, compare(api, target, head)
 
 
-def read_card(api: Any, repo_id: str, commit: str) -> str:
-    """The README.md of a repository at a commit, past every cache."""
+def renewed_sums(api: Any, old: str, head: str, card: bytes) -> dict[str, bytes]:
+    """SHA256SUMS with the card's new digest, where the old repository has one. WorkError if it is signed: that would break it."""
+    from huggingface_hub.utils import EntryNotFoundError
+
+    try:
+        sums = read_text(api, old, head, SUMS)
+    except EntryNotFoundError:
+        return {}
+    if remote_files(api, Target(old, "model", {}, {}, lambda path: False), head).keys() & {SIGNATURE}:
+        raise WorkError(
+            f"--new-version-of {old}: it is signed, and a change of its card would break the signature. Build that "
+            f"release again: python -m model_card.build OLD_RUN_DIR --repo-id {old} --new-version … --sign-key …"
+        )
+    digest = hashlib.sha256(card).hexdigest()
+    return {SUMS: re.sub(r"(?m)^[0-9a-f]{64}(?=  README\.md$)", digest, sums).encode()}
+
+
+def read_text(api: Any, repo_id: str, commit: str, path: str) -> str:
+    """A small file of a repository at a commit, past every cache."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-    url = hf_hub_url(repo_id, "README.md", revision=commit, endpoint=api.endpoint)
+    url = hf_hub_url(repo_id, path, revision=commit, endpoint=api.endpoint)
 
     def get() -> str:
         response = get_session().get(url, headers=build_hf_headers())

@@ -19,6 +19,11 @@ def repository_info(api: Any, target: Target) -> Any | None:
         return None
 
 
+def is_private(api: Any, target: Target) -> bool:
+    """Whether only its owner's people see the repository."""
+    return bool(getattr(repository_info(api, target), "private", False))
+
+
 def wanted_settings(target: Target, info: Any | None, private: bool, gated: str | None) -> dict[str, Any]:
     """The settings that are not yet as asked for. Nothing is ever made public, and a Space has no gate."""
     settings: dict[str, Any] = {}
@@ -87,14 +92,12 @@ def find_tag(api: Any, target: Target, tag: str) -> str | None:
 
 def set_tag(api: Any, target: Target, tag: str, commit: str, held: Held) -> None:
     """Tag a commit. WorkError if somebody else has meanwhile put the tag on other files than these."""
-    before = held.now
 
     def send() -> str:
         api.create_tag(target.repo_id, repo_type=target.kind, tag=tag, revision=commit)
         return commit
 
     there = once(send, lambda: find_tag(api, target, tag), held, f"the tag {tag}", target.repo_id)
-    held.now = before
     if there != commit and not compare(api, target, there).empty:
         raise WorkError(f"{held}: meanwhile somebody set the tag {tag} on {there}. Choose another --tag.")
     print(f"tagged {tag}: {there}", flush=True)

@@ -148,6 +148,7 @@ class World:
         patched = (
             mock.patch.object(upload, "hub_api", lambda: api),
             mock.patch.object(upload, "check_release", lambda *_: []),
+            mock.patch.object(upload, "check_built", lambda *_: []),
             mock.patch.object(verification, "READER", Path(__file__).with_name("faults_reader.py")),
             mock.patch.object(client, "SILENT_SECONDS", silent),
             mock.patch.object(time, "sleep", lambda seconds: REAL_SLEEP(min(seconds, LONGEST_SLEEP))),

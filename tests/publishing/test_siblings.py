@@ -1,6 +1,7 @@
 """What is pushed beside the model: settings, the GGUF files, the Space, the collection, new_version in an older card."""
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -148,6 +149,20 @@ def test_a_collection_ties_them_together_and_nothing_twice(gguf_run, own_hub, sp
     assert len(list(own_hub.api.list_collections(owner="alice"))) == 1
 
 
+def test_a_collection_that_is_not_there_is_said_before_anything_is_pushed(small_run, hub):
+    slug = "alice/gone-64f9a55bb3115b4f513ec026"
+    with pytest.raises(WorkError, match=f"nothing was pushed: --collection '{slug}' is not there"):
+        push(small_run, hub, "--collection", slug)
+    assert not hub.api.repo_exists(hub.id)
+
+
+def test_a_collection_of_private_repositories_is_private_on_every_run(small_run, hub):
+    push(small_run, hub, "--private")
+    push(small_run, hub, "--collection", "Ours alone")
+    (found,) = (c for c in hub.api.list_collections(owner="alice") if c.title == "Ours alone")
+    assert found.private
+
+
 # --- new_version
 
 
@@ -161,6 +176,20 @@ def test_the_older_card_points_to_the_new_version(small_run, hub, capsys):
     for _ in range(2):
         push(small_run, hub, "--new-version-of", old.id)
     assert commits(old)[1:] == before and hub.api.repo_info(old.id).card_data.new_version == hub.id
+    stored = hub.server.snapshot(old.id)
+    sums = Path(hub.api.hf_hub_download(old.id, "SHA256SUMS", local_dir=small_run / "old")).read_text().splitlines()
+    assert all(stored[name] == digest for digest, name in (line.split("  ") for line in sums)), (
+        "the old sums still hold"
+    )
+
+
+def test_a_signed_older_release_is_left_alone(small_run, hub):
+    old = SimpleNamespace(id=f"{hub.id}-old", api=hub.api)
+    (small_run / "release" / "model.sig").write_text("a signature")
+    push(small_run, old)
+    with pytest.raises(WorkError, match="it is signed, and a change of its card would break the signature"):
+        push(small_run, hub, "--new-version-of", old.id)
+    assert not hub.api.repo_exists(hub.id)
 
 
 def test_an_older_repository_without_a_card_is_refused_before_anything_is_pushed(small_run, hub):

@@ -1,5 +1,6 @@
 """The command line of upload.py, and that nothing is pushed while a check has a finding."""
 
+import os
 import subprocess
 import sys
 import time
@@ -50,16 +51,23 @@ def test_too_little_room_to_read_it_back_is_said_before_anything_is_sent(small_r
         (["no-such-run", "--repo-id", ID], 2, "is not a folder"),
         ([".", "--repo-id", "no-owner"], 2, "Give ORG/NAME"),
         ([".", "--repo-id", "a/b/c"], 2, "--repo-id"),
-        ([".", "--repo-id", ID, "--tag", "a b"], 2, "--tag 'a b' is not a name"),
+        ([".", "--repo-id", ID, "--tag", "a b"], 2, "--tag 'a b' cannot be the name"),
+        *(
+            ([".", "--repo-id", ID, "--tag", tag], 2, f"--tag {tag!r} cannot be")
+            for tag in ("v1.", "a..b", "x.lock", "main", "0123abcd")
+        ),
         ([".", "--repo-id", ID, "--revision", "-x/y"], 2, "expected one argument"),
-        ([".", "--repo-id", ID, "--revision", "x/y"], 2, "--revision 'x/y' is not a name"),
+        ([".", "--repo-id", ID, "--revision", "x/y"], 2, "--revision 'x/y' cannot be the name"),
+        ([".", "--repo-id", ID, "--tag", "v2", "--revision", "v2"], 2, "--tag 'v2' cannot be"),
+        ([".", "--repo-id", ID, "--collection", " "], 2, "1 to 60 characters"),
+        ([".", "--repo-id", ID, "--collection", "x" * 61], 2, "1 to 60 characters"),
         ([".", "--repo-id", ID, "--create-pr", "--tag", "v1"], 2, "--tag is for what is on it"),
         ([".", "--repo-id", ID, "--create-pr", "--revision", "x"], 2, "--revision is for what is on it"),
         ([".", "--repo-id", ID, "--space", "a/b/c"], 2, "--space"),
         ([".", "--repo-id", ID, "--new-version-of", ID], 2, "is the repository itself"),
         ([".", "--repo-id", ID, "--gated", "maybe"], 2, "invalid choice"),
         ([".", "--repo-id", ID, "--dry"], 2, "unrecognized"),
-        ([".", "--repo-id", ID], 1, "python -m model_card.build"),
+        ([".", "--repo-id", ID], 2, "python -m model_card.build"),
     ],
 )
 def test_usage(arguments, status, said):
@@ -68,3 +76,27 @@ def test_usage(arguments, status, said):
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, said in done.stdout + done.stderr, "Traceback" in done.stderr) == (status, True, False)
     assert time.perf_counter() - start < 2, "a message comes within two seconds"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("HF_TOKEN", "中文", "characters that no token has"),
+        ("HF_ENDPOINT", "http://127.0.0.1:99999", "HF_ENDPOINT 'http://127.0.0.1:99999' is not an address"),
+        ("HF_ENDPOINT", "garbage", "HF_ENDPOINT 'garbage' is not an address"),
+        ("ALL_PROXY", "socks5://127.0.0.1:9", "the proxy that the environment names cannot be used"),
+    ],
+)
+def test_an_environment_that_cannot_work_is_told(tmp_path, variable, value, said):
+    """Through the client alone: the command's other checks come before it."""
+    code = "from publishing.account import check_account\nfrom publishing.hub import hub_api\n"
+    code += "from command import run_command\nrun_command(lambda: print(check_account(hub_api(), ['alice/x'], False)))"
+    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "hf_alice", variable: value}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=upload_folder()
+    )
+    assert said in done.stdout + done.stderr and "Traceback" not in done.stderr
+
+
+def upload_folder() -> Path:
+    return Path(upload.__file__).parent
