@@ -2,8 +2,7 @@
 
     python benchmarks/publish_demo.py RUN_DIR [--no-xet]
 
-Runs the commands that a user would: card, GGUF export, card again, dry run, push with GGUF files, Space and collection, the same
-push again. The other machine is a process with an empty home, cache and working folder that knows the repository's name only.
+Runs the commands that a user would: GGUF export, cards, dry run, push with GGUF files, Space and collection, the same push again. The other machine is a process with an empty home, cache and working folder that knows the repository's name only.
 Writes benchmarks/results/publish_demo.json: every command with status, seconds and what it said last.
 """
 
@@ -59,8 +58,8 @@ def publishing(run: Path) -> list[list[str]]:
     """The commands of the one who publishes."""
     build = ["-m", "model_card.build", str(run), "--repo-id", ID]
     push = ["upload.py", str(run), "--repo-id", ID, "--tag", TAG, "--gguf", "--space", "--collection", COLLECTION]
-    export = ["-m", "inference.export_gguf", str(run / "release"), "--output", str(run / "gguf")]
-    return [build, export, build, [*push, "--dry-run"], push, push]
+    export = ["-m", "inference.export_gguf", str(run / "model")]
+    return [export, build, [*push, "--dry-run"], push, push]
 
 
 def using() -> list[list[str]]:

@@ -1,0 +1,89 @@
+"""The READMEs' block on publishing: the demo pushed to a Hub on loopback, the fault table, the GGUF files in llama.cpp."""
+
+from pathlib import Path
+
+from run_folder import read_json
+
+WORDS = {
+    "README.md": {
+        "demo": (
+            "The demo's release of commit {commit} pushed to a Hub on loopback with `--gguf --space --collection`: {files} files, "
+            "every file read back by SHA-256, logits equal bit for bit; {seconds:.0f} s, and {again:.0f} s and no commit for the same "
+            "command again. On a machine with an empty home `from_pretrained` and `inference.chat` then answer from it."
+        ),
+        "faults": (
+            "Faults: {scenarios:,} of {planned:,} planned scenarios were played (refusals, lost answers, drops, stalls, slow links, kill -9 "
+            "and Ctrl-C at each request of a push, a full disk, two publishers at once, pairs of them); after each, main held the "
+            "whole old or the whole new release, and the same command completed it: {wrong} times not. Most commits of one "
+            "release: {most}; tokens shown: {tokens}."
+        ),
+        "gguf": (
+            "GGUF in llama.cpp {version}: {encodings} of {encodings_all} encodings equal transformers'; perplexity on {tokens:,} tokens "
+            "{transformers:.2f} in transformers, {rows}. Exporting {weights:.2f} GB of weights to all three peaks at {peak:.2f} GB."
+        ),
+        "row": "{kind} {perplexity:.2f} ({equal} of {prompts} greedy answers the same)",
+    },
+    "README_zh.md": {
+        "demo": (
+            "提交 {commit} 的演示发布以 `--gguf --space --collection` 推送到本机回环上的 Hub：{files} 个文件逐个按 SHA-256 读回核对，logits 逐位相同；"
+            "耗时 {seconds:.0f} 秒，再次运行同一命令 {again:.0f} 秒，不产生提交。随后在主目录为空的机器上，`from_pretrained` 和 `inference.chat` "
+            "都能用它作答。"
+        ),
+        "faults": (
+            "故障：{planned:,} 个计划场景中运行了 {scenarios:,} 个（在推送的每个请求处拒绝、丢失应答、断开、停滞、慢速链路、kill -9 与 Ctrl-C，"
+            "磁盘写满，两人同时发布，以及两两组合）；每次之后 main 都是完整的旧发布或完整的新发布，同一命令可把它做完：例外 {wrong} 次。"
+            "同一发布的提交最多 {most} 个；令牌泄露 {tokens} 次。"
+        ),
+        "gguf": (
+            "llama.cpp {version} 中的 GGUF：{encodings_all} 次编码中 {encodings} 次与 transformers 相同；在 {tokens:,} 个词元上的困惑度：transformers "
+            "{transformers:.2f}，{rows}。把 {weights:.2f} GB 权重导出为全部三种格式，内存峰值 {peak:.2f} GB。"
+        ),
+        "row": "{kind} {perplexity:.2f}（{prompts} 个贪心回答中 {equal} 个相同）",
+    },
+}
+
+
+def publishing_text(name: str, results: Path) -> str:
+    """The block of one README, from the files in `results`."""
+    words = WORDS[name]
+    return "\n\n".join((demo(words["demo"], results), faults(words["faults"], results), gguf(words, results)))
+
+
+def demo(words: str, results: Path) -> str:
+    record = read_json(results / "publish_demo.json")
+    *_, first, again = record["commands"]
+    files = sum(repository["files"] for repository in record["hub"]["repositories"].values())
+    return words.format(commit=record["commit"][:7], files=files, seconds=first["seconds"], again=again["seconds"])
+
+
+def faults(words: str, results: Path) -> str:
+    record = read_json(results / "publishing_faults.json")
+    most, tokens = record["most_commits_of_a_release"], record["tokens_in_output"]
+    return words.format(
+        scenarios=record["scenarios"], planned=record["planned"], wrong=record["wrong"], most=most, tokens=tokens
+    )
+
+
+def gguf(words: dict[str, str], results: Path) -> str:
+    record, memory = read_json(results / "gguf_llama_cpp.json"), read_json(results / "gguf_memory.json")["1b"]
+    types = [kind for kind in ("f16", "q8_0", "q4_0") if kind in record]
+    rows = (
+        words["row"].format(
+            kind=kind,
+            perplexity=record[kind]["perplexity"],
+            equal=record[kind]["equal_greedy_answers"],
+            prompts=record[kind]["prompts"],
+        )
+        for kind in types
+    )
+    encoded = record["tokenization"]
+    return words["gguf"].format(
+        version=record[types[0]]["llama_cpp"],
+        encodings=encoded["encodings"] - encoded["different"],
+        encodings_all=encoded["encodings"],
+        tokens=record["perplexity_tokens"],
+        transformers=record["transformers"]["perplexity"],
+        rows=", ".join(rows),
+        weights=memory["weights_bytes"] / 1e9,
+        peak=memory["peak_rss_bytes"] / 1e9,
+    )
