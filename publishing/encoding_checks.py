@@ -7,12 +7,16 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
+
 from command import UserError
 from inference.chat_format import encode_chat
 from inference.loading import turn_terminator
 from publishing.file_checks import json_of
 
 # Llama 3 ends a turn with the one and a text with the other; an answer that ends with either has ended.
+# What a template can end in besides jinja's own errors: it divides, indexes, calls and adds.
+RENDERING = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 LLAMA3_STOPS = ("<|eot_id|>", "<|end_of_text|>")
 
 
@@ -28,7 +32,11 @@ def check_encoding(release: Path) -> list[str]:
     found = check_template(release, tokenizer, training)
     if not tokenizer.chat_template:
         return found
-    return [*found, *check_stops(release, tokenizer), *check_examples(tokenizer, training)]
+    try:
+        return [*found, *check_stops(release, tokenizer), *check_examples(tokenizer, training)]
+    except (TemplateError, *RENDERING) as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        return [f"chat_template.jinja cannot be rendered ({said}); restore it in model/ and build again", *found]
 
 
 def check_template(release: Path, tokenizer: Any, training: dict[str, Any]) -> list[str]:
