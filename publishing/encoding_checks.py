@@ -7,16 +7,12 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
-
 from command import UserError
 from inference.chat_format import encode_chat
 from inference.loading import turn_terminator
-from publishing.file_checks import json_of
+from publishing.file_checks import json_of, loading_errors
 
 # Llama 3 ends a turn with the one and a text with the other; an answer that ends with either has ended.
-# What a template can end in besides jinja's own errors: it divides, indexes, calls and adds.
-RENDERING = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 LLAMA3_STOPS = ("<|eot_id|>", "<|end_of_text|>")
 
 
@@ -26,7 +22,7 @@ def check_encoding(release: Path) -> list[str]:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(release, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except loading_errors() as error:
         return [f"the tokenizer does not load ({' '.join(str(error).split())[:200]}); build the release again"]
     training = json_of(release / "training.json")
     found = check_template(release, tokenizer, training)
@@ -34,7 +30,7 @@ def check_encoding(release: Path) -> list[str]:
         return found
     try:
         return [*found, *check_stops(release, tokenizer), *check_examples(tokenizer, training)]
-    except (TemplateError, *RENDERING) as error:
+    except loading_errors() as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         return [f"chat_template.jinja cannot be rendered ({said}); restore it in model/ and build again", *found]
 

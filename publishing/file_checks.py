@@ -243,6 +243,15 @@ def check_signature(release: Path, files: Files) -> list[str]:
     return []
 
 
+def loading_errors() -> tuple[type[Exception], ...]:
+    """What a library raises that loads a broken file, or renders a broken template: it divides, indexes, calls and adds."""
+    from huggingface_hub.errors import StrictDataclassError
+    from jinja2 import TemplateError
+
+    own = (StrictDataclassError, TemplateError)  # a field of config.json; chat_template.jinja
+    return (OSError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, *own)
+
+
 def json_of(path: Path) -> dict[str, Any]:
     """A JSON object, {} where the file is missing or is none: another check says so."""
     try:

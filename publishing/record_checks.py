@@ -10,13 +10,15 @@ NULL = type(None)
 NUMBER = int | float | None
 EXAMPLE = {"messages": [{"role": str, "content": str}], "ids": ([int], NULL)}
 FIGURES = ({}, NULL)
+VERSIONED = {"schema_version": int}
 # What the checks read of each record, in the words of run_folder.misfit.
 FORMS: dict[str, Any] = {
     "training.json": {
+        **VERSIONED,
         "git?": FIGURES,
-        "data?": FIGURES,
+        "data?": ({"pairs?": NUMBER}, NULL),
         "energy?": ({"joules": NUMBER}, NULL),
-        "steps?": [{"pairs?": int}],
+        "steps": [{"pairs?": int}],
         "tokens?": NUMBER,
         "seconds?": NUMBER,
         "peak_memory_bytes?": NUMBER,
@@ -24,14 +26,16 @@ FORMS: dict[str, Any] = {
         "encoded_examples?": ([EXAMPLE], NULL),
         "encoded_response?": ({"text": str, "ids": [int]}, NULL),
     },
-    "data_report.json": {},
+    "data_report.json": VERSIONED,
     "eval/comparison.json": {
-        "metrics": [{"suite": str, "metric": str, "base": FIGURES, "tuned": {}, "difference?": FIGURES}]
+        **VERSIONED,
+        "metrics": [{"suite": str, "metric": str, "base": FIGURES, "tuned": {}, "difference?": FIGURES}],
     },
-    "eval/base/results.json": {},
-    "eval/tuned/results.json": {},
+    "eval/base/results.json": VERSIONED,
+    "eval/tuned/results.json": VERSIONED,
     "generation_config.json": {"eos_token_id?": (int | None, [int])},
     "export.json": {
+        **VERSIONED,
         "source": {"sha256": str},
         "files": {"*": {"sha256": str, "bytes": int}},
         "ollama?": FIGURES,

@@ -142,6 +142,7 @@ def token_shift(run_dir: Path) -> None:
     resum(run_dir)
 
 
+INDEX = "model.safetensors.index.json"
 LAYER = "model.layers.0.mlp.up_proj.weight"
 LOGIN = "https://" + "bob:geheim" + "@example.org/x"
 FAULTS = {
@@ -205,7 +206,11 @@ FAULTS = {
     "untied": (lambda r: weights(r, lambda t: t.update({"lm_head.weight": t["model.embed_tokens.weight"] + 1})), "config.json ties lm_head"),
     "truncated": (cut, "model.safetensors does not open"),
     "config": (lambda r: add(r, "config.json", b'{"model_type": "nope"}'), "config.json does not make a model"),
+    "config of odd words": (lambda r: set_json(r, "config.json", hidden_size="x"), "config.json does not make a model (Validation error for field 'hidden_size'"),
+    "config of an odd type": (lambda r: set_json(r, "config.json", dtype={}), "config.json does not make a model"),
+    "index of odd words": (lambda r: add(r, INDEX, b'{"weight_map": [3]}'), f"{INDEX} is not of the known form"),
     # encoding
+    "tokenizer of odd words": (lambda r: add(r, "tokenizer_config.json", b"[]"), "the tokenizer does not load"),
     "no generation config": (lambda r: drop(r, "generation_config.json"), "generation_config.json is missing"),
     "stop token gone": (lambda r: set_json(r, "generation_config.json", eos_token_id=[3]), "does not stop at the end of a turn"),
     "stop beyond": (lambda r: set_json(r, "generation_config.json", eos_token_id=[99999]), "stops at token 99999, which"),
@@ -238,10 +243,11 @@ BROKEN = {
     "training cut": ("training.json", b"{", "training.json is not valid JSON"),
     "training a list": ("training.json", b"[]", "training.json is no object"),
     "training gone": ("training.json", None, "training.json is missing"),
-    "steps": ("training.json", b'{"steps": [3]}', "training.json.steps[0] is no object"),
-    "examples": ("training.json", b'{"encoded_examples": [{"ids": []}]}', "training.json.encoded_examples[0] has no messages"),
+    "an empty report": ("data_report.json", b"{}", "data_report.json has no schema_version"),
+    "steps": ("training.json", b'{"schema_version": 1, "steps": [3]}', "training.json.steps[0] is no object"),
+    "examples": ("training.json", b'{"schema_version": 1, "steps": [], "encoded_examples": [{"ids": []}]}', "training.json.encoded_examples[0] has no messages"),
     "metrics": ("eval/comparison.json", b'{"schema_version": 1, "metrics": 3}', "eval/comparison.json.metrics is no list"),
-    "a metric": ("eval/comparison.json", b'{"metrics": [{"suite": "x"}]}', "eval/comparison.json.metrics[0] has no metric"),
+    "a metric": ("eval/comparison.json", b'{"schema_version": 1, "metrics": [{"suite": "x"}]}', "eval/comparison.json.metrics[0] has no metric"),
     "stops": ("generation_config.json", b'{"eos_token_id": ["a"]}', "generation_config.json.eos_token_id is"),
     "sums": ("SHA256SUMS", b"", "SHA256SUMS is empty"),
     "sums of garbage": ("SHA256SUMS", b"hello\n", "SHA256SUMS:1 is not `SHA-256  name`; build"),
@@ -417,9 +423,6 @@ def sharded(tmp_path) -> Path:
     record["model_sha256"] = {p.name: file_sha256(p) for p in (run / "model").glob("*.safetensors")}
     (run / "training.json").write_text(json.dumps(record), encoding="utf-8")
     return finish(run)
-
-
-INDEX = "model.safetensors.index.json"
 
 
 def test_a_sharded_release_is_whole_or_refused(sharded):
