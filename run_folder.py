@@ -96,6 +96,13 @@ def is_llama3_name(name: str) -> bool:
     return re.match(r"Llama[ -]3(?![.\d])", name) is not None
 
 
+def built_with(name: str) -> str | None:
+    """The line that a Llama licence, section 1.b.i, asks for wherever a model of a name that begins as it asks is shown."""
+    if is_llama3_name(name):
+        return "Built with Meta Llama 3"
+    return "Built with Llama" if name.startswith("Llama") else None
+
+
 def is_hub_data_set(path: str) -> bool:
     """Whether a source of pairs that is no file here is of the Hub's form ORG/NAME, without the suffix of a file of pairs."""
     return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", path)) and Path(path).suffix not in (".json", ".jsonl", ".parquet")
@@ -232,6 +239,30 @@ def read_json(path: Path) -> dict[str, Any]:
     return record
 
 
+def misfit(value: Any, form: Any, place: str) -> str | None:
+    """Where a JSON value is not of a form, as a sentence that begins with `place`; None where it fits.
+
+    A form is a type, [form of each item], {key: form} (a key with "?" may be missing, "*" is each key) or a tuple of forms
+    of which one must fit.
+    """
+    if isinstance(form, tuple):
+        found = [misfit(value, one, place) for one in form]
+        return None if None in found else found[0]
+    if isinstance(form, list):
+        if not isinstance(value, list):
+            return f"{place} is no list"
+        return next(filter(None, (misfit(item, form[0], f"{place}[{n}]") for n, item in enumerate(value))), None)
+    if not isinstance(form, dict):
+        return None if isinstance(value, form) else f"{place} is {str(value)[:40]!r}, which cannot be"
+    if not isinstance(value, dict):
+        return f"{place} is no object"
+    lacking = next((key for key in form if key != "*" and not key.endswith("?") and key not in value), None)
+    if lacking:
+        return f"{place} has no {lacking}"
+    forms = {key: form.get(key, form.get(f"{key}?", form.get("*", object))) for key in value}
+    return next(filter(None, (misfit(value[key], forms[key], f"{place}.{key}") for key in value)), None)
+
+
 def file_sha256(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with path.open("rb") as stream:
@@ -245,15 +276,18 @@ def joint_sha256(digests: dict[str, str]) -> str:
     return hashlib.sha256("".join(f"{digests[name]}  {name}\n" for name in sorted(digests)).encode()).hexdigest()
 
 
-def require_space(path: Path, size: int, what: str) -> None:
-    """WorkError if fewer than `size` bytes are free where `path` will be; asked before the work, not after."""
+def require_space(path: Path, size: int, what: str, fix: str = "choose another --output") -> None:
+    """WorkError if fewer than `size` bytes are free where `path` will be; asked before the work, not after.
+
+    `fix` is what the caller's user can do beside freeing space.
+    """
     place = path.absolute()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
     if free < size:
         raise WorkError(
-            f"{what} needs {gigabytes(size)} in {place}; {gigabytes(free)} are free. Free some space or choose another --output."
+            f"{what} needs {gigabytes(size)} in {place}; {gigabytes(free)} are free. Free some space or {fix}."
         )
 
 

@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 
 from command import UserError, resource_message
 from inference.demo_sides import Side, answer_together, context_of, longest_prompt, without_html
-from run_folder import is_llama3_name
+from run_folder import built_with
 
 HERE = Path(__file__).parent
 WORDS = json.loads((HERE / "demo_words.json").read_text(encoding="utf-8"))
@@ -229,8 +229,8 @@ class Page:
         """Every component's words in a language."""
         words = dict(WORDS[LANGUAGES[language]]["page"])
         words["limits"] = words["limits"].format(context=self.context)
-        if is_llama3_name(self.sides[-1].name.split("/")[-1]):
-            words["limits"] += "  \nBuilt with Meta Llama 3."  # section 1.b.i of its licence
+        if line := built_with(self.sides[-1].name.split("/")[-1]):
+            words["limits"] += f"  \n{line}."
         for side in self.sides:
             words[side.role] = heading(words[side.role if len(self.sides) > 1 else "alone"], side)
         return [gr.update(**{part: words[word]}) for _, part, word in self.spoken]

@@ -60,6 +60,10 @@ def main(argv: list[str] | None = None) -> int:
     if args.check:
         recall_options(args)
     check_ids(args)
+    if args.sign_key:
+        from model_card.signature import check_key
+
+        check_key(args.sign_key)
     from model_card.records import read_run
 
     run = read_run(args.run_dir)
@@ -94,17 +98,24 @@ def keep_options(args: argparse.Namespace) -> None:
 
 
 def check_ids(args: argparse.Namespace) -> None:
-    """UserError for a repository that is not of the form ORG/NAME, and for a version that would replace itself."""
+    """UserError for what cannot be a repository on the Hub, and for a version that would replace itself."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
     for option in ("repo_id", "new_version"):
-        given = getattr(args, option)
-        if given and not re.fullmatch(r"[\w.-]+/[\w.-]+", given):
-            raise UserError(f"--{option.replace('_', '-')} {given!r} is not of the form ORG/NAME.")
+        given, name = getattr(args, option), f"--{option.replace('_', '-')}"
+        try:
+            validate_repo_id(given)
+        except HFValidationError as error:
+            raise UserError(f"{name} {given!r}: {error}") from None
+        if given is not None and "/" not in given:
+            raise UserError(f"{name} {given!r} is not of the form ORG/NAME.")
     if args.new_version and args.new_version == args.repo_id:
         raise UserError(f"--new-version {args.new_version} is --repo-id itself. Give the repository that replaces it.")
 
 
 def plan(args: argparse.Namespace, run: Any) -> dict[str, dict[str, Any]]:
-    """Folder below RUN_DIR → path in it → a file to link, or bytes to write."""
+    """Folder below RUN_DIR → path in it → a file to link, or bytes to write. All is planned before anything is written."""
     from model_card.changes import read_previous
     from model_card.licence import find_licence
 

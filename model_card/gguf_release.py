@@ -13,11 +13,25 @@ from model_card.licence import LLAMA, Licence
 from model_card.records import Run
 from model_card.release import digest
 from model_card.usage import Release, snippets
-from run_folder import joint_sha256, read_json
+from run_folder import joint_sha256, misfit, read_json
 
 CARDS = {"README.md": "gguf_card_en.md.jinja", "README_zh.md": "gguf_card_zh.md.jinja"}
 OLLAMA_FILES = ("Modelfile", "template", "params")
 PROGRAMS = ("llama_cpp", "ollama")
+# What is read of export.json here, in the words of misfit.
+EXPORT = {
+    "name": str,
+    "source": {"sha256": str},
+    "files": {"*": {"type": str, "bytes": int, "sha256": str}},
+    "stops": [{"id": int, "text": str}],
+    "sampling": {"temperature": int | float, "top_p": int | float},
+    "ollama": ({"default_system": str | None, "strips": bool}, type(None)),
+    "ollama_reason": str | None,
+    "context_length": int,
+    "special_tokens": {"add_bos": object},
+    "gguf_package": str,
+    "template_sha256": str,
+}
 SNIPPET_TYPE = "q4_0"  # what the snippets fetch
 
 
@@ -45,6 +59,8 @@ def plan_gguf_release(run: Run, name: str, repo_id: str | None, licence: Licence
 def check_export(folder: Path, record: dict[str, Any], training: dict[str, Any], licence: Licence) -> None:
     """UserError, with the command that mends it, unless the folder holds what export.json says, made of the run's weights."""
     again = f"Export again: python -m inference.export_gguf {folder.parent / 'model'}"
+    if fault := misfit(record, EXPORT, str(folder / "export.json")):
+        raise UserError(f"{fault}. {again}")
     weights = {file: sha for file, sha in (training.get("model_sha256") or {}).items() if file.endswith(".safetensors")}
     if weights and record["source"]["sha256"] != joint_sha256(weights):
         raise UserError(f"{folder} was exported from other weights than training.json records. {again}")

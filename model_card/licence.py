@@ -85,6 +85,8 @@ def find_licence(base: dict[str, Any], name: str, given: dict[str, Any]) -> Lice
     UserError: the licence is unknown, a text is missing or is another licence's, or the name breaks a rule of the licence.
     """
     licence = licence_id(base, given.get("license"))
+    if given.get("use_policy_file") and licence not in LLAMA:
+        raise UserError(f"--use-policy-file {given['use_policy_file']}: {licence} has no use policy. Leave it out.")
     changed = f"{name} is a modified version of {base_name(base)}: its weights were changed by fine-tuning with ORPO.\n"
     if terms := LLAMA.get(licence):
         check_name(name, terms)

@@ -19,12 +19,13 @@ from command import UserError
 from run_folder import whole_file
 
 INSTALL = "pip install -r requirements-signing.txt"
+MAKE = "Make one: openssl ecparam -name prime256v1 -genkey"
+CURVES = ("secp256r1", "secp384r1", "secp521r1")  # those that model-signing takes
 
 
 def sign(release: Path, key: Path) -> bool:
     """Sign every file of the release; False where it holds this key's valid signature already. UserError for a bad key."""
-    check_installed()
-    public = public_half(key)
+    public = check_key(key)
     if is_signed(release, public):
         return False
     import model_signing
@@ -33,13 +34,16 @@ def sign(release: Path, key: Path) -> bool:
         (release / name).unlink(missing_ok=True)
     with whole_file(release / "model.pub", "wb") as stream:
         stream.write(public)
-    try:
-        config = model_signing.signing.Config().use_elliptic_key_signer(private_key=key)
-    except ValueError as error:
-        raise UserError(f"--sign-key {key}: {error}. Make one: openssl ecparam -name prime256v1 -genkey") from None
+    config = model_signing.signing.Config().use_elliptic_key_signer(private_key=key)
     hashing = model_signing.hashing.Config().set_ignored_paths(paths=[release / "model.sig"])
     config.set_hashing_config(hashing).sign(release, release / "model.sig")
     return True
+
+
+def check_key(key: Path) -> bytes:
+    """The key's public half, PEM. UserError, before anything is written, for what nothing could be signed with."""
+    check_installed()
+    return public_half(key)
 
 
 def check_installed() -> None:
@@ -50,20 +54,23 @@ def check_installed() -> None:
 
 
 def public_half(key: Path) -> bytes:
-    """The public key of a private one, PEM. UserError if the file is no elliptic-curve private key without a password."""
+    """The public key of a private one, PEM. UserError if the file is no private key of CURVES without a password."""
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
     try:
         private = serialization.load_pem_private_key(key.read_bytes(), None)
     except FileNotFoundError:
-        raise UserError(f"--sign-key {key} is missing. Make one: openssl ecparam -name prime256v1 -genkey") from None
-    except (ValueError, TypeError) as error:
+        raise UserError(f"--sign-key {key} is missing. {MAKE}") from None
+    except IsADirectoryError:
+        raise UserError(f"--sign-key {key} is a folder. Give the file of a private key. {MAKE}") from None
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise UserError(f"--sign-key {key} is not a private key in PEM without a password: {error}") from None
     if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise UserError(
-            f"--sign-key {key} is no elliptic-curve key. Make one: openssl ecparam -name prime256v1 -genkey"
-        )
+        raise UserError(f"--sign-key {key} is no elliptic-curve key. {MAKE}")
+    if private.curve.name not in CURVES:
+        raise UserError(f"--sign-key {key} lies on {private.curve.name}, not on {', '.join(CURVES)}. {MAKE}")
     return private.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )

@@ -16,6 +16,11 @@ from run_folder import is_llama3_name
 
 CARDS = ("README.md", "README_zh.md")
 LANGUAGE = r"[a-z]{2,3}|multilingual|code"
+# How a name must begin and what both cards must say, sections 1.b.i of each licence.
+LLAMA = {
+    "llama3": ("Llama-3", "Built with Meta Llama 3"),
+    **{f"llama3.{n}": ("Llama", "Built with Llama") for n in (1, 2, 3)},
+}
 HUB_ID = r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?"
 LINK = re.compile(r"!?\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)|<(?:img|a)\b[^>]*?(?:src|href)=[\"']([^\"']+)[\"']")
 
@@ -135,22 +140,21 @@ def inner_numbers(metric: dict[str, Any]) -> Iterator[float]:
 def check_duties(release: Path, data: dict[str, Any], repo_id: str) -> list[str]:
     """What the licence of the base asks of whoever passes a changed model on."""
     licence = str(data.get("license"))
-    if not licence.startswith("llama3"):
-        return []
-    found = []
-    if licence == "llama3" and not is_llama3_name(repo_id.split("/")[1]):
-        found.append(f"--repo-id {repo_id}: the Llama 3 licence asks for a name that begins with Llama-3")
-    found += [
-        f"{name} is missing; the Llama 3 licence asks for it"
-        for name in ("NOTICE", "USE_POLICY.md")
-        if not (release / name).is_file()
+    files = {"llama3": ("NOTICE", "USE_POLICY.md"), "gemma": ("NOTICE",)}.get(licence.partition(".")[0], ())
+    found = [
+        f"{name} is missing; the licence {licence} asks for it" for name in files if not (release / name).is_file()
     ]
-    found += [
-        f"{name} does not say “Built with Meta Llama 3”, which the Llama 3 licence asks for"
-        for name in CARDS
-        if licence == "llama3" and (text := card_text(release, name)) and "Built with Meta Llama 3" not in text
+    if licence not in LLAMA:
+        return found
+    begins, words = LLAMA[licence]
+    name = repo_id.split("/")[1]
+    if not (is_llama3_name(name) if licence == "llama3" else name.startswith(begins)):
+        found.append(f"--repo-id {repo_id}: the licence {licence} asks for a name that begins with {begins}")
+    return found + [
+        f"{card} does not say “{words}”, which the licence {licence} asks for"
+        for card in CARDS
+        if (text := card_text(release, card)) and words not in text
     ]
-    return found
 
 
 def check_links(release: Path) -> list[str]:

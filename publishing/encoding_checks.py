@@ -10,7 +10,7 @@ from typing import Any
 from command import UserError
 from inference.chat_format import encode_chat
 from inference.loading import turn_terminator
-from publishing.file_checks import json_of
+from publishing.file_checks import json_of, loading_errors
 
 # Llama 3 ends a turn with the one and a text with the other; an answer that ends with either has ended.
 LLAMA3_STOPS = ("<|eot_id|>", "<|end_of_text|>")
@@ -22,13 +22,17 @@ def check_encoding(release: Path) -> list[str]:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(release, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except loading_errors() as error:
         return [f"the tokenizer does not load ({' '.join(str(error).split())[:200]}); build the release again"]
     training = json_of(release / "training.json")
     found = check_template(release, tokenizer, training)
     if not tokenizer.chat_template:
         return found
-    return [*found, *check_stops(release, tokenizer), *check_examples(tokenizer, training)]
+    try:
+        return [*found, *check_stops(release, tokenizer), *check_examples(tokenizer, training)]
+    except loading_errors() as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        return [f"chat_template.jinja cannot be rendered ({said}); restore it in model/ and build again", *found]
 
 
 def check_template(release: Path, tokenizer: Any, training: dict[str, Any]) -> list[str]:

@@ -55,13 +55,18 @@ Files = dict[str, Path]
 def check_names(
     files: Files, must_have: tuple[str, ...], weights: str, allowed: tuple[str, ...] = RELEASE_FILES
 ) -> list[str]:
-    """Only files that a release may hold, all that it must, a file of weights (by suffix), no links."""
+    """Only files that a release may hold, all that it must, a file of weights (by suffix), no links, no pipes."""
     found = [
         f"{path} is not a file that a release may hold; remove it"
         for path in files
         if not is_release_file(path, allowed)
     ]
     found += [f"{path} is a symbolic link; a release holds real files" for path, p in files.items() if p.is_symlink()]
+    found += [
+        f"{path} is no file but a named pipe, a socket or a device; remove it and build the release again"
+        for path, p in files.items()
+        if not p.is_file() and not p.is_symlink()
+    ]
     found += [f"{path} is missing; build the release again" for path in must_have if path not in files]
     if not any(path.endswith(weights) for path in files):
         found.append(f"there is no {weights} file; build the release again")
@@ -71,9 +76,12 @@ def check_names(
 def check_sums(release: Path, digests: dict[str, str]) -> list[str]:
     """SHA256SUMS names every file, and every digest is right."""
     path = release / "SHA256SUMS"
-    if not path.is_file():
-        return []
+    if not path.is_file() or not path.stat().st_size:
+        return []  # others say so
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    strange = next((n for n, line in enumerate(lines, 1) if not re.fullmatch(r"[0-9a-f]{64}  .+", line)), None)
+    if strange:
+        return [f"SHA256SUMS:{strange} is not `SHA-256  name`; build the release again"]
     listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     present = {name: digest for name, digest in digests.items() if name not in UNLISTED}
     found = [
@@ -233,6 +241,15 @@ def check_signature(release: Path, files: Files) -> list[str]:
     except (ValueError, TypeError, KeyError, InvalidSignature) as error:
         return [f"model.sig is not a valid signature of these files ({' '.join(str(error).split())[:200]}); {again}"]
     return []
+
+
+def loading_errors() -> tuple[type[Exception], ...]:
+    """What a library raises that loads a broken file, or renders a broken template: it divides, indexes, calls and adds."""
+    from huggingface_hub.errors import StrictDataclassError
+    from jinja2 import TemplateError
+
+    own = (StrictDataclassError, TemplateError)  # a field of config.json; chat_template.jinja
+    return (OSError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, *own)
 
 
 def json_of(path: Path) -> dict[str, Any]:

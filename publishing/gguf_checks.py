@@ -14,6 +14,7 @@ from publishing.file_checks import (
     check_texts,
     json_of,
 )
+from publishing.record_checks import check_records
 from run_folder import GGUF_RELEASE_FILES, joint_sha256
 
 MUST_HAVE = ("README.md", "README_zh.md", "LICENSE", "export.json", "SHA256SUMS")
@@ -23,14 +24,18 @@ Files = dict[str, Path]
 
 def check_gguf_release(folder: Path, files: Files, digests: dict[str, str], repo_id: str) -> list[str]:
     """All findings about a folder of GGUF files, `repo_id` being their own repository; empty means that it may be pushed."""
+    names = check_names(files, MUST_HAVE, ".gguf", GGUF_RELEASE_FILES)
+    if not all(path.is_file() for path in files.values()):
+        return names  # reading a named pipe would never end
+    broken = check_records(folder, ())
     found = [
-        *check_names(files, MUST_HAVE, ".gguf", GGUF_RELEASE_FILES),
+        *broken,
+        *names,
         *check_sums(folder, digests),
         *check_contents(files),
         *check_texts(folder.parent, files),
         *check_gguf_card(folder, repo_id),
-        *check_export(folder, files, digests),
-        *check_ollama(folder, files),
+        *([] if broken else [*check_export(folder, files, digests), *check_ollama(folder, files)]),
     ]
     for path in (path for path in files if path.endswith(".gguf")):
         found += check_file(files[path], folder.parent / "release")

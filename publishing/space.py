@@ -11,7 +11,7 @@ import yaml
 
 from command import UserError
 from inference.loading import Source, resolve
-from run_folder import is_llama3_name
+from run_folder import built_with
 
 ROOT = Path(__file__).parent.parent
 SDK_VERSION = "6.31.0"  # gradio's in requirements-demo.txt
@@ -27,7 +27,6 @@ PACKAGES = (
     "numpy",
     "Jinja2",
 )
-CPU_WHEELS = "--extra-index-url https://download.pytorch.org/whl/cpu"  # 0.2 GB instead of several of CUDA
 # Two models of 135M answer on the free CPUs; two of 8B are 32 GB in bfloat16.
 CPU, GPU = "cpu-basic", "l40sx1"
 
@@ -63,7 +62,7 @@ def space_files(repo_id: str, base_model: str, revision: str) -> dict[str, Path 
     texts = {
         "README.md": front_matter(repo_id, base) + readme(repo_id, base, revision),
         "app.py": app(repo_id, base, revision),
-        "requirements.txt": requirements(base),
+        "requirements.txt": requirements(),
     }
     files: dict[str, Path | bytes] = {path: ROOT / path for path in [*sources(Path("inference/demo.py")), *DATA]}
     return files | {path: text.encode() for path, text in texts.items()}
@@ -92,7 +91,7 @@ def front_matter(repo_id: str, base: Source) -> str:
 def readme(repo_id: str, base: Source, revision: str) -> str:
     """What the repository's page says, in both languages."""
     name = repo_id.split("/")[1]
-    title = f"\n# {name}\n" + ("\nBuilt with Meta Llama 3\n" if is_llama3_name(name) else "")
+    title = f"\n# {name}\n" + (f"\n{line}\n" if (line := built_with(name)) else "")
     facts = {"base_id": base.hub_id, "base": base.spec, "revision": revision, "sdk_version": SDK_VERSION}
     return title + TEXT.format(repo_id=repo_id, **facts)
 
@@ -103,7 +102,7 @@ def app(repo_id: str, base: Source, revision: str) -> str:
     return APP.format(model=arguments[0], base=base.spec, arguments=arguments)
 
 
-def requirements(base: Source) -> str:
+def requirements() -> str:
     """The pins of this repository for what the demo imports.
 
     The base's package is not among them: it asks for llama-cpp-python, which has to be compiled. The demo fetches its one
@@ -111,7 +110,7 @@ def requirements(base: Source) -> str:
     """
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if line.partition("==")[0] in PACKAGES]
-    return "\n".join([CPU_WHEELS, *pins] if base.kind == "pypi" else pins) + "\n"
+    return "\n".join(pins) + "\n"
 
 
 def sources(start: Path) -> list[str]:

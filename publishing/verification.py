@@ -56,7 +56,8 @@ def require_room(target: Target) -> None:
     require_space(
         Path(tempfile.gettempdir()),
         target.size + MARGIN,
-        f"reading {target.repo_id} back from the Hub (a folder that the variable TMPDIR names)",
+        f"reading {target.repo_id} back from the Hub",
+        "set TMPDIR to a folder with room",
     )
 
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from publishing.file_checks import json_of
+from publishing.file_checks import json_of, loading_errors
+from run_folder import misfit
 
 INDEX = "model.safetensors.index.json"
 HALVES = ("model.embed_tokens.weight", "lm_head.weight")
@@ -51,7 +52,7 @@ def check_shapes(release: Path, shapes: dict[str, tuple[int, ...]]) -> list[str]
         config = AutoConfig.from_pretrained(release)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except loading_errors() as error:
         return [f"config.json does not make a model ({' '.join(str(error).split())[:200]})"]
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     tied = set(model.all_tied_weights_keys) if config.tie_word_embeddings else set()
@@ -98,6 +99,8 @@ def check_index(release: Path, places: dict[str, list[str]], size: int) -> list[
     if not (release / INDEX).is_file():
         return [*found, f"{INDEX} is missing, and the weights are in {len(files)} files"] if len(files) > 1 else found
     index = json_of(release / INDEX)
+    if fault := misfit(index, {"weight_map?": {"*": str}, "metadata?": {"total_size?": int | float}}, INDEX):
+        return [*found, f"{INDEX} is not of the known form ({fault}); save the model again"]
     named: dict[str, Any] = index.get("weight_map") or {}
     for name in sorted(named.keys() | places.keys()):
         if named.get(name) not in places.get(name, [None]):

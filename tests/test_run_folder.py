@@ -84,6 +84,28 @@ def test_space_is_asked_for_where_the_file_will_be(tmp_path):
     run_folder.require_space(tmp_path / "not" / "there" / "yet", 1, "x")
     with pytest.raises(WorkError, match=r"x needs 1000000000\.0 GB"):
         run_folder.require_space(tmp_path, 10**18, "x")
+    with pytest.raises(WorkError, match=r"Free some space or say a prayer\.$"):
+        run_folder.require_space(tmp_path, 10**18, "x", "say a prayer")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [({"a": 1, "b": [{"c": "x"}]}, None), ({"a": None}, None), ([], "it is no object"), ({}, "it has no a"),
+     ({"a": "1"}, "it.a is '1', which cannot be"), ({"a": 1, "b": {}}, "it.b is no list"),
+     ({"a": 1, "b": [{"c": "x"}, {}]}, "it.b[1] has no c"), ({"a": 1, "more": {"x": 3}}, "it.more.x is no object")],
+)  # fmt: skip
+def test_the_first_place_that_does_not_fit_is_told(value, said):
+    form = {"a": (int, type(None)), "b?": [{"c": str}], "more?": {"*": {}}}
+    assert run_folder.misfit(value, form, "it") == said
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("Llama-3-8B-x", "Built with Meta Llama 3"), ("Llama-3.1-8B-x", "Built with Llama"),
+     ("Llama-x", "Built with Llama"), ("smollm2-demo", None), ("TinyLlama", None)],
+)  # fmt: skip
+def test_a_name_that_a_llama_licence_asks_for_has_its_line(name, line):
+    assert run_folder.built_with(name) == line
 
 
 def test_what_ran_out_is_said():

@@ -147,6 +147,13 @@ def test_a_folder_without_a_training_record_is_refused(tmp_path):
         read_previous(str(tmp_path))
 
 
+@pytest.mark.parametrize("address", ["garbage", "http://127.0.0.1:99999", "http://[x", "ftp://hub"])
+def test_an_address_that_is_none_is_named(monkeypatch, address):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+    with pytest.raises(UserError, match=r"HF_ENDPOINT .* is no address"):
+        read_previous("alice/demo@v1")
+
+
 PUBLISH = """
 import sys
 from huggingface_hub import HfApi

@@ -195,6 +195,17 @@ def test_a_licence_the_hub_does_not_know_is_other(tmp_path):
     assert licence.metadata == {"license": "other", "license_name": "house-licence", "license_link": "LICENSE"}
 
 
+@pytest.mark.parametrize("licence", ["apache-2.0", "gemma", "mit"])
+def test_a_use_policy_for_a_licence_without_one_is_refused(tmp_path, licence):
+    with pytest.raises(UserError, match=f"--use-policy-file nope: {licence} has no use policy"):
+        find_licence({"license": licence, "name": "x"}, "x", {"use_policy_file": Path("nope")})
+
+
+def test_a_use_policy_that_is_not_there_is_refused(texts):
+    with pytest.raises(UserError, match=r"nope is not a file.*--use-policy-file FILE"):
+        find_licence(llama(texts), "Llama-3-x", {"use_policy_file": Path("nope")})
+
+
 PUBLISH_TEXTS = """
 import sys
 from huggingface_hub import HfApi

@@ -121,6 +121,20 @@ def test_an_export_of_other_weights_or_a_changed_file_is_refused(run):
         plan_gguf_release(run, "demo", "alice/demo", LICENCE)
 
 
+@pytest.mark.parametrize("lost", ["name", "source", "files", "stops", "sampling", "ollama", "special_tokens"])
+def test_an_export_record_of_another_form_is_refused_with_the_command_that_mends_it(run, lost):
+    record = export_record(run)
+    del record["schema_version"], record[lost]
+    write_json(run.folder / "gguf" / "export.json", record)
+    with pytest.raises(
+        UserError, match=rf"export\.json has no {lost}\. Export again: python -m inference\.export_gguf"
+    ):
+        plan_gguf_release(run, "demo", "alice/demo", LICENCE)
+    change(run, **{lost: 3})
+    with pytest.raises(UserError, match=rf"export\.json\.{lost} is .*Export again"):
+        plan_gguf_release(run, "demo", "alice/demo", LICENCE)
+
+
 def test_llama3_asks_for_a_name_inside_the_files_too(run):
     licence = Licence("llama3", {"LICENSE": b"", "USE_POLICY.md": b""}, "Built with Meta Llama 3")
     with pytest.raises(UserError, match="--name Llama-3-"):

@@ -11,7 +11,7 @@ import pytest
 
 from command import UserError
 from model_card import build, release, scripts, signature
-from run_folder import GGUF_RELEASE_FILES, file_sha256, is_release_file, source_state
+from run_folder import GGUF_RELEASE_FILES, file_sha256, is_release_file, source_state, write_json
 from tests.conftest import ROOT
 from tests.made_run import make_run
 from training import record
@@ -292,6 +292,41 @@ def test_a_bad_key_is_one_clear_error(tmp_path, content, said):
         key.write_bytes(content)
     with pytest.raises(UserError, match=said):
         signature.sign(tmp_path, key)
+
+
+@needs_signing
+@pytest.mark.parametrize("key", ["missing", "folder", "secp256k1", "encrypted"])
+def test_a_bad_key_is_refused_before_anything_is_written(tmp_path, key):
+    from cryptography.hazmat.primitives import serialization as s
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    run, path = make_run(tmp_path / "smollm2-demo", evaluated=False), tmp_path / "key.pem"
+    if key == "folder":
+        path.mkdir()
+    elif key != "missing":
+        made = ec.generate_private_key(ec.SECP256K1() if key == "secp256k1" else ec.SECP256R1())
+        lock = s.NoEncryption() if key == "secp256k1" else s.BestAvailableEncryption(b"geheim")
+        path.write_bytes(made.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, lock))
+    before = sorted(run.rglob("*"))
+    with pytest.raises(
+        UserError, match=f"--sign-key {path} (is missing|is a folder|lies on secp256k1|is not a private)"
+    ):
+        build.main([str(run), "--repo-id", "alice/smollm2-demo", "--sign-key", str(path)])
+    assert sorted(run.rglob("*")) == before
+
+
+@pytest.mark.parametrize("given", ["alice/x.git", "alice/中文", "a" * 120, "alice/-x", "a--b/c", "", "demo"])
+def test_what_upload_refuses_for_an_id_is_refused_here(tmp_path, given):
+    with pytest.raises(UserError, match="--repo-id"):
+        build.main([str(tmp_path), "--repo-id", given])
+
+
+def test_a_gguf_record_of_another_form_leaves_the_release_as_it_was(tmp_path):
+    run = make_run(tmp_path / "smollm2-demo", evaluated=False)
+    write_json(run / "gguf" / "export.json", {})
+    with pytest.raises(UserError, match=r"export\.json has no name\. Export again"):
+        build.main([str(run), "--repo-id", "alice/smollm2-demo"])
+    assert not (run / "release").exists() and not (run / "release-gguf").exists()
 
 
 def test_missing_packages_are_named(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The GGUF repository's folder before it is pushed: a good one passes, each spoiled one is refused with its reason."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -144,6 +145,23 @@ FAULTS = {
     "link": (lambda f: card(f, "(README_zh.md)", "(zh.md)"), "links to zh.md"),
     "licence gone": (lambda f: ((f / "LICENSE").unlink(), resum(f)), "LICENSE is missing"),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("{", "is not valid JSON"), ("{}", "has no schema_version"), ('{"schema_version": 1, "source": {"sha256": "x"}, "files": []}', "files is no object")]
+)  # fmt: skip
+def test_an_export_record_that_cannot_be_read_is_the_first_finding(folder, text, said):
+    (folder / "export.json").write_text(text)
+    resum(folder)
+    (found,) = findings(folder)
+    assert found.startswith("export.json") and said in found
+
+
+def test_a_named_pipe_is_a_finding(folder):
+    files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+    os.mkfifo(folder / "system")
+    found = check_gguf_release(folder, files | {"system": folder / "system"}, {}, ID)
+    assert found == ["system is no file but a named pipe, a socket or a device; remove it and build the release again"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

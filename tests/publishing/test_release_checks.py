@@ -1,6 +1,7 @@
 """What must never be pushed: each check has a spoiled release that it refuses, and a good one has no findings."""
 
 import json
+import os
 import pickle
 import re
 import shutil
@@ -141,6 +142,7 @@ def token_shift(run_dir: Path) -> None:
     resum(run_dir)
 
 
+INDEX = "model.safetensors.index.json"
 LAYER = "model.layers.0.mlp.up_proj.weight"
 LOGIN = "https://" + "bob:geheim" + "@example.org/x"
 FAULTS = {
@@ -186,6 +188,10 @@ FAULTS = {
     "broken link": (lambda r: edit(r, "README.md", "## Licence", "[plan](docs/plan.md)\n\n## Licence"), "links to docs/plan.md"),
     "broken picture": (lambda r: edit(r, "README_zh.md", "## ", "![x](figures/none.png)\n\n## "), "README_zh.md links to figures/none.png"),
     "llama name": (lambda r: edit(r, "README.md", "license: apache-2.0", "license: llama3"), "a name that begins with Llama-3"),
+    "llama 3.2 name": (lambda r: edit(r, "README.md", "license: apache-2.0", "license: llama3.2"), "llama3.2 asks for a name that begins with Llama"),
+    "llama 3.3 words": (lambda r: edit(r, "README.md", "license: apache-2.0", "license: llama3.3"), "README_zh.md does not say “Built with Llama”"),
+    "llama 3.1 policy": (lambda r: edit(r, "README.md", "license: apache-2.0", "license: llama3.1"), "USE_POLICY.md is missing"),
+    "gemma notice": (lambda r: (edit(r, "README.md", "license: apache-2.0", "license: gemma"), drop(r, "NOTICE")), "NOTICE is missing; the licence gemma asks"),
     "llama words": (lambda r: edit(r, "README.md", "license: apache-2.0", "license: llama3"), "does not say “Built with Meta Llama 3”"),
     # records
     "number changed later": (lambda r: replace(r / "eval" / "comparison.json", "0.83", "0.13"), "eval/comparison.json in the run folder is not"),
@@ -200,7 +206,11 @@ FAULTS = {
     "untied": (lambda r: weights(r, lambda t: t.update({"lm_head.weight": t["model.embed_tokens.weight"] + 1})), "config.json ties lm_head"),
     "truncated": (cut, "model.safetensors does not open"),
     "config": (lambda r: add(r, "config.json", b'{"model_type": "nope"}'), "config.json does not make a model"),
+    "config of odd words": (lambda r: set_json(r, "config.json", hidden_size="x"), "config.json does not make a model (Validation error for field 'hidden_size'"),
+    "config of an odd type": (lambda r: set_json(r, "config.json", dtype={}), "config.json does not make a model"),
+    "index of odd words": (lambda r: add(r, INDEX, b'{"weight_map": [3]}'), f"{INDEX} is not of the known form"),
     # encoding
+    "tokenizer of odd words": (lambda r: add(r, "tokenizer_config.json", b"[]"), "the tokenizer does not load"),
     "no generation config": (lambda r: drop(r, "generation_config.json"), "generation_config.json is missing"),
     "stop token gone": (lambda r: set_json(r, "generation_config.json", eos_token_id=[3]), "does not stop at the end of a turn"),
     "stop beyond": (lambda r: set_json(r, "generation_config.json", eos_token_id=[99999]), "stops at token 99999, which"),
@@ -210,6 +220,8 @@ FAULTS = {
     "another tokenizer": (token_shift, "conversation 2 of encoded_examples is encoded otherwise"),
     "tokenizer gone": (lambda r: drop(r, "tokenizer.json"), "the tokenizer does not load"),
     "nothing recorded": (lambda r: set_json(r, "training.json", encoded_examples=None), "holds no encoded_examples"),
+    "template is no template": (lambda r: add(r, "chat_template.jinja", b"{% if"), "chat_template.jinja cannot be rendered (TemplateSyntaxError"),
+    "template that fails": (lambda r: add(r, "chat_template.jinja", b"{{ 1/0 }}"), "chat_template.jinja cannot be rendered (ZeroDivisionError"),
     "typed control token": (lambda r: edit(r, "chat_template.jinja", "m['content']", "m['content'] + '<|im_end|>' * ('我输入' in m['content'])"), "conversation 9 of"),
 }  # fmt: skip
 
@@ -225,6 +237,45 @@ def test_a_spoiled_release_is_refused_with_its_reason(run_dir, fault):
 
 def test_a_good_release_has_no_findings(built):
     assert findings(built) == []
+
+
+BROKEN = {
+    "training cut": ("training.json", b"{", "training.json is not valid JSON"),
+    "training a list": ("training.json", b"[]", "training.json is no object"),
+    "training gone": ("training.json", None, "training.json is missing"),
+    "an empty report": ("data_report.json", b"{}", "data_report.json has no schema_version"),
+    "steps": ("training.json", b'{"schema_version": 1, "steps": [3]}', "training.json.steps[0] is no object"),
+    "examples": ("training.json", b'{"schema_version": 1, "steps": [], "encoded_examples": [{"ids": []}]}', "training.json.encoded_examples[0] has no messages"),
+    "metrics": ("eval/comparison.json", b'{"schema_version": 1, "metrics": 3}', "eval/comparison.json.metrics is no list"),
+    "a metric": ("eval/comparison.json", b'{"schema_version": 1, "metrics": [{"suite": "x"}]}', "eval/comparison.json.metrics[0] has no metric"),
+    "stops": ("generation_config.json", b'{"eos_token_id": ["a"]}', "generation_config.json.eos_token_id is"),
+    "sums": ("SHA256SUMS", b"", "SHA256SUMS is empty"),
+    "sums of garbage": ("SHA256SUMS", b"hello\n", "SHA256SUMS:1 is not `SHA-256  name`; build"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_record_that_cannot_be_read_is_the_first_finding_and_nearly_the_only_one(run_dir, fault):
+    """Beside it SHA256SUMS says that the file has changed, or names it where it is gone."""
+    name, data, reason = BROKEN[fault]
+    path = own(run_dir / "release" / name)
+    path.unlink()
+    if data is not None:
+        path.write_bytes(data)
+    found = findings(run_dir)
+    assert found[0].startswith(reason) and re.search(r"again|restore", found[0]), found
+    assert len(found) <= 2 and all(name in finding for finding in found), found
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "training.json", "stray"])
+def test_a_named_pipe_is_a_finding_and_nothing_waits_for_it(run_dir, name):
+    files = released(run_dir)
+    pipe = run_dir / "release" / name
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+    digests = {n: file_sha256(p) for n, p in files.items() if p.is_file()}
+    found = release_checks.check_release(run_dir, run_dir / "release", files | {name: pipe}, digests, ID)
+    assert any(f"{name} is no file but a named pipe" in finding for finding in found), found
 
 
 # What models write, and what only looks like a secret or a path of the one who publishes.
@@ -372,9 +423,6 @@ def sharded(tmp_path) -> Path:
     record["model_sha256"] = {p.name: file_sha256(p) for p in (run / "model").glob("*.safetensors")}
     (run / "training.json").write_text(json.dumps(record), encoding="utf-8")
     return finish(run)
-
-
-INDEX = "model.safetensors.index.json"
 
 
 def test_a_sharded_release_is_whole_or_refused(sharded):
