@@ -7,7 +7,6 @@ and only then tagged. Whatever interrupts that, the same command continues; --dr
 """
 
 import argparse
-import json
 import re
 import shlex
 import subprocess
@@ -37,7 +36,7 @@ from publishing.repository import (
     wanted_settings,
 )
 from publishing.verification import FreshHome, fresh_home, require_room, verify_files, verify_gguf, verify_load
-from run_folder import GGUF_RELEASE_FILES, is_release_file
+from run_folder import GGUF_RELEASE_FILES, is_release_file, read_json
 
 LONGEST_TITLE = 60  # characters; the Hub refuses longer titles of collections
 SPACE_CODE = (".py", "requirements.txt")  # what a push may remove from a Space that it no longer has
@@ -177,8 +176,10 @@ def make_targets(args: argparse.Namespace) -> list[Target]:
     if args.space:
         from publishing.space import space_files
 
-        base = json.loads((release / "training.json").read_text(encoding="utf-8"))["base_model"]
-        files = space_files(args.repo_id, base["model"], args.tag or args.revision or "main")
+        base = (read_json(release / "training.json").get("base_model") or {}).get("model")
+        if not isinstance(base, str):
+            raise UserError(f"{release / 'training.json'} names no base model, which the Space shows. Build it: {build}")
+        files = space_files(args.repo_id, base, args.tag or args.revision or "main")
         targets.append(make_target(args.space, "space", files, lambda path: path.endswith(SPACE_CODE)))
     return targets
 
