@@ -178,7 +178,9 @@ def make_targets(args: argparse.Namespace) -> list[Target]:
 
         base = (read_json(release / "training.json").get("base_model") or {}).get("model")
         if not isinstance(base, str):
-            raise UserError(f"{release / 'training.json'} names no base model, which the Space shows. Build it: {build}")
+            raise UserError(
+                f"{release / 'training.json'} names no base model, which the Space shows. Build it: {build}"
+            )
         files = space_files(args.repo_id, base, args.tag or args.revision or "main")
         targets.append(make_target(args.space, "space", files, lambda path: path.endswith(SPACE_CODE)))
     return targets

@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -227,7 +228,8 @@ class Handler(BaseHTTPRequestHandler):
     def hang_up(self) -> None:
         """Close the connection as a lost network does."""
         self.close_connection = True
-        self.connection.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # the client may have hung up already
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def send(self, call: Call, answer: Answer) -> None:
         """Send an answer, slowly or in part where a fault says so."""

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.eval.browser import Browser, find
+from tests.browser import Browser, find
 
 __all__ = ["Visitor", "find"]
 
