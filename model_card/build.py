@@ -152,9 +152,13 @@ def write(args: argparse.Namespace, plans: dict[str, dict[str, Any]]) -> None:
     from run_folder import GGUF_RELEASE_FILES, RELEASE_FILES
 
     allowed = {"release": RELEASE_FILES, "release-gguf": GGUF_RELEASE_FILES}
+    signature = args.run_dir / "release" / "model.sig"
+    signed = signature.is_file()
     for folder, files in plans.items():
         release = args.run_dir / folder
         say(release, write_release(release, files, allowed=allowed[folder]))
+    if signed and not signature.is_file() and not args.sign_key:
+        print(f"note: {signature} went with the files that it was of. Sign again: --sign-key FILE")
     keep_options(args)
     if args.sign_key:
         from model_card.signature import sign

@@ -236,6 +236,13 @@ def test_a_signature_covers_every_file_and_is_made_once(signed):
 
 
 @needs_signing
+def test_a_signature_that_goes_with_its_files_is_told(signed, capsys):
+    folder, _ = signed
+    build.main([str(folder.parent), "--repo-id", "alice/another-name"])
+    assert not (folder / "model.sig").exists() and "Sign again: --sign-key FILE" in capsys.readouterr().out
+
+
+@needs_signing
 def test_a_reader_checks_the_signature_by_the_command_that_is_told(signed, tmp_path):
     """On a folder as `hf download --local-dir` leaves it: .gitattributes and the download's notes are there, too."""
     folder, key = signed
