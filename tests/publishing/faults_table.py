@@ -201,7 +201,7 @@ def wrong_after(now: State, said: Said, case: Case, commits: int = 1) -> list[st
     wrong += [f"{now.commits} commits of one release on main"] if now.commits > commits else []
     wrong += [f"the tag holds {now.tag}"] if now.tag not in (None, "new") else []
     wrong += ["a token in the output"] if SECRETS.search(said.output) else []
-    if "Traceback (most recent" in said.output:
+    if "Traceback (most recent call last):\n" in said.output:
         lines = said.output.split("Traceback (most recent call last):\n")[1].splitlines()
         end = next((number for number, line in enumerate(lines) if not line.startswith(" ")), len(lines) - 1)
         wrong.append("a traceback: " + " / ".join(line.strip() for line in lines[max(0, end - 4) : end + 1]))
