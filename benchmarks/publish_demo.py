@@ -73,7 +73,8 @@ def measure(words: list[str], folder: Path, environment: dict[str, str], run: Pa
     started = time.monotonic()
     command = [sys.executable, *words]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, input=said)
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    told = done.stdout if done.returncode == 0 else done.stdout + done.stderr  # progress bars go to stderr
+    lines = [line for line in told.splitlines() if line.strip()]
     assert "hf_alice" not in done.stdout + done.stderr, "a token was shown"
     shown = [line.replace(str(run), "RUN_DIR")[:300] for line in lines[-LAST:]]
     spoken = ["python", *(word.replace(str(run), "RUN_DIR") for word in words)]
