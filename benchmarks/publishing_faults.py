@@ -30,6 +30,7 @@ sys.path.insert(0, str(ROOT))
 os.environ["OMP_NUM_THREADS"] = "1"
 
 from command import run_command  # noqa: E402  (the repository root has to be on the path first)
+from run_folder import SCHEMA_VERSION  # noqa: E402
 
 PACKAGES = ("huggingface_hub", "hf_xet", "httpx2")
 PAIRS, SEED = 60, 7  # pairs with Xet off, and as many with Xet on
@@ -178,7 +179,7 @@ def surroundings() -> dict[str, Any]:
 
 def write_table(path: Path, record: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """JSON with a line a scenario; long tables are read by line."""
-    head = json.dumps(record, indent=2, ensure_ascii=False).rstrip("}\n ")
+    head = json.dumps({"schema_version": SCHEMA_VERSION, **record}, indent=2, ensure_ascii=False).rstrip("}\n ")
     lines = ",\n".join("    " + json.dumps(row, ensure_ascii=False) for row in rows)
     path.write_text(f'{head},\n  "rows": [\n{lines}\n  ]\n}}\n', encoding="utf-8")
 
