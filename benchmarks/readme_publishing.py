@@ -7,7 +7,7 @@ from run_folder import read_json
 WORDS = {
     "README.md": {
         "demo": (
-            "The demo's release of commit {commit} pushed to a Hub on loopback with `--gguf --space --collection`: {files} files, "
+            "The demo's release pushed to a Hub on loopback (code of commit {commit}) with `--gguf --space --collection`: {files} files, "
             "every file read back by SHA-256, logits equal bit for bit; {seconds:.0f} s, and {again:.0f} s and no commit for the same "
             "command again. On a machine with an empty home `from_pretrained` and `inference.chat` then answer from it."
         ),
@@ -25,7 +25,7 @@ WORDS = {
     },
     "README_zh.md": {
         "demo": (
-            "提交 {commit} 的演示发布以 `--gguf --space --collection` 推送到本机回环上的 Hub：{files} 个文件逐个按 SHA-256 读回核对，logits 逐位相同；"
+            "演示的发布（代码为提交 {commit}）以 `--gguf --space --collection` 推送到本机回环上的 Hub：{files} 个文件逐个按 SHA-256 读回核对，logits 逐位相同；"
             "耗时 {seconds:.0f} 秒，再次运行同一命令 {again:.0f} 秒，不产生提交。随后在主目录为空的机器上，`from_pretrained` 和 `inference.chat` "
             "都能用它作答。"
         ),
