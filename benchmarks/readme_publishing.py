@@ -14,7 +14,7 @@ WORDS = {
         "faults": (
             "Faults: {scenarios:,} of {planned:,} planned scenarios were played (refusals, lost answers, drops, stalls, slow links, kill -9 "
             "and Ctrl-C at each request of a push, a full disk, two publishers at once, pairs of them); after each, main held the "
-            "whole old or the whole new release, and the same command completed it: {wrong} times not. Most commits of one "
+            "whole old or the whole new release, and the same command completed it; exceptions: {wrong}. Most commits of one "
             "release: {most}; tokens shown: {tokens}."
         ),
         "gguf": (

@@ -170,7 +170,9 @@ def test_a_key_signs_the_release_that_was_written(fresh, monkeypatch, capsys):
         seen.append((folder, key, (folder / "SHA256SUMS").is_file()))
         return True
 
-    monkeypatch.setitem(sys.modules, "model_card.signature", types.SimpleNamespace(sign=sign, check_key=lambda key: None))
+    monkeypatch.setitem(
+        sys.modules, "model_card.signature", types.SimpleNamespace(sign=sign, check_key=lambda key: None)
+    )
     build.main([str(fresh), "--sign-key", "key.pem"])
     assert seen == [(fresh / "release", Path("key.pem"), True)] and "signed" in capsys.readouterr().out
     build.main([str(fresh)])

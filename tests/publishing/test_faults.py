@@ -103,7 +103,11 @@ FINE = Said(1, "error: nothing was pushed: the Hub answered with status 500.")
         (State("new", 1, None, (), ()), FINE, "not so: 'nothing was pushed'"),
         (State("old", 0, None, (), ()), Said(1, "error: it failed"), "does not say what the Hub holds"),
         (State("old", 0, None, (), ()), Said(1, FINE.output + " hf_alice"), "a token in the output"),
-        (State("old", 0, None, (), ()), Said(1, "Traceback (most recent call last):\n  File x\nE: no\n" + FINE.output), "a traceback: File x / E: no"),
+        (
+            State("old", 0, None, (), ()),
+            Said(1, "Traceback (most recent call last):\n  File x\nE: no\n" + FINE.output),
+            "a traceback: File x / E: no",
+        ),
         (State("old", 0, None, (2,), ()), Said(1, "error: pull request 2 holds the release: no"), "not so"),
     ],
 )
