@@ -80,7 +80,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def recall_options(args: argparse.Namespace) -> None:
     """Take each option that was not given from RUN_DIR/card.json. UserError where no build has left one."""
-    recorded = read_json(args.run_dir / OPTIONS)["options"]
+    path = args.run_dir / OPTIONS
+    if not path.is_file():
+        raise UserError(f"{path} is missing: build the release again with python -m model_card.build {args.run_dir} …")
+    recorded = read_json(path)["options"]
     for name in KEPT:
         if getattr(args, name) is None and recorded.get(name) is not None:
             setattr(args, name, Path(recorded[name]) if name.endswith("_file") else recorded[name])

@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 
 COMMANDS = (
     "training.train", "training.inspect_pairs", "training.plots", "training.merge_adapter", "training.recipe", "eval.run", "eval.rescore", "eval.judge", "eval.report", "model_card.build", "upload",
-    "inference.chat", "inference.generate", "inference.compare",
+    "inference.chat", "inference.generate", "inference.compare", "inference.demo", "inference.export_gguf",
 )  # fmt: skip
 
 
