@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from command import run_command
-from inference.gguf_tensors import expected_shapes
+from inference.gguf.tensors import expected_shapes
 from run_folder import require_space, write_json
 
 ROOT = Path(__file__).parent.parent

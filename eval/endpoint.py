@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from command import UserError
+from inference.rules import GREEDY, Sampling
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 CONNECT_SECONDS = 10.0
@@ -159,8 +160,7 @@ class EndpointEngine:
         conversations: list[list[dict]],
         *,
         max_new_tokens: int | Sequence[int],
-        temperature: float = 0.0,
-        top_p: float = 1.0,
+        sampling: Sampling = GREEDY,
         seed: int = 0,
         batch_size: int = 32,
         only: Collection[int] | None = None,
@@ -175,18 +175,16 @@ class EndpointEngine:
         count = len(conversations)
         budgets = [max_new_tokens] * count if isinstance(max_new_tokens, int) else max_new_tokens
         numbers = range(count) if streams is None else streams
-        if min(budgets, default=1) < 1 or batch_size < 1 or temperature < 0 or not 0 < top_p <= 1:
-            raise UserError(
-                f"max_new_tokens {min(budgets, default=1)} and batch_size {batch_size} must be 1 or more, "
-                f"temperature {temperature} 0 or more, top_p {top_p} above 0 and at most 1"
-            )
+        if min(budgets, default=1) < 1 or batch_size < 1:
+            raise UserError(f"max_new_tokens {min(budgets, default=1)} and batch_size {batch_size} must be 1 or more")
         waiting = deque(range(count) if only is None else sorted(only))
-        sampling = {"top_p": top_p} if temperature else {}  # greedy decoding has no use for it
+        temperature = sampling.temperature
+        more = {"top_p": sampling.top_p} if temperature else {}  # greedy decoding has no use for it
 
         def ask(index: int) -> Answer:
             request = {"messages": conversations[index], "max_tokens": budgets[index], "temperature": temperature}
             own_seed = seed_of(seed, numbers[index]) if temperature else seed
-            return self._ask(index, {**request, **sampling, "seed": own_seed})
+            return self._ask(index, {**request, **more, "seed": own_seed})
 
         return _at_once(ask, waiting, batch_size)
 

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from command import UserError
 from eval.suites import Item, Suite
+from inference.rules import Sampling
 from run_folder import file_sha256, held, read_json, whole_file, write_json
 
 STORE, GENERATIONS, LOG_PROBS, SETTINGS = "answers.jsonl", "generations.jsonl", "log_probs.jsonl", "settings.json"
@@ -205,8 +206,7 @@ def _results(
     answers = engine.generate(
         [[{"role": "user", "content": request.item.prompt}] for request in asked],
         max_new_tokens=[request.budget for request in asked],
-        temperature=decoding.temperature,
-        top_p=decoding.top_p,
+        sampling=Sampling(decoding.temperature, decoding.top_p),
         seed=decoding.seed,
         batch_size=batch_size,
         streams=[request.stream for request in asked],

@@ -9,7 +9,8 @@ import sys
 
 from command import UserError, run_command
 from inference.loading import DTYPE_HELP, DTYPES, default_dtype, load_model, load_tokenizer, resolve
-from inference.options import MODEL_HELP, add_sampling, check_sampling, own_sampling
+from inference.options import MODEL_HELP, add_sampling, check_sampling, chosen_sampling
+from inference.rules import read_rules
 
 HELP = "/reset forgets the conversation · /system TEXT sets the system message · /quit leaves · /help"
 
@@ -20,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("--system", default="", help="the system message")
-    add_sampling(parser, 512, None, None)
+    add_sampling(parser, 512)
     parser.add_argument("--dtype", choices=DTYPES, help=DTYPE_HELP)
     return parser
 
@@ -33,9 +34,9 @@ def main(argv: list[str] | None = None) -> int:
     tokenizer, model = load_tokenizer(source), load_model(source, options.dtype or default_dtype())
     from inference.engine import Engine
 
-    temperature, top_p = own_sampling(model, options.temperature, options.top_p)
-    settings = {"max_new_tokens": options.max_new_tokens, "temperature": temperature, "top_p": top_p}
-    print(f"{source.name}, temperature {temperature:g}, top-p {top_p:g}. {HELP}", file=sys.stderr)
+    sampling = chosen_sampling(read_rules(source, tokenizer).sampling, options)
+    settings = {"max_new_tokens": options.max_new_tokens, "sampling": sampling}
+    print(f"{source.name}, {sampling.told()}. {HELP}", file=sys.stderr)
     Chat(Engine(model, tokenizer), options.system, settings, options.seed).run()
     return 0
 
@@ -90,8 +91,8 @@ class Chat:
         said, asked = "", [*self.messages, {"role": "user", "content": line}]
         try:
             for piece in self.engine.stream(asked, seed=self.seed + len(asked), **self.settings):
-                said += piece
-                print(piece, end="", flush=True)
+                said += piece.text
+                print(piece.text, end="", flush=True)
             print(flush=True)
         except KeyboardInterrupt:
             print("\n(stopped)", file=sys.stderr)

@@ -12,7 +12,8 @@ import socket
 
 from command import UserError, run_command
 from inference.loading import DTYPE_HELP, DTYPES, Source, default_dtype, resolve
-from inference.options import MODEL_HELP, add_sampling, check_sampling, own_sampling
+from inference.options import MODEL_HELP, add_sampling, check_sampling, chosen_sampling
+from inference.rules import read_rules
 
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
@@ -34,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=os.environ.get("GRADIO_SERVER_PORT", "7860"),
         help="port to listen on (default $GRADIO_SERVER_PORT or 7860)",
     )
-    add_sampling(parser, 512, None, None)
+    add_sampling(parser, 512)
     parser.add_argument("--dtype", choices=DTYPES, help=DTYPE_HELP)
     return parser
 
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     check_address(options.host, options.port)
     os.environ.update(QUIET)  # read when the libraries are imported
     page = make_page(tuned, base, options)
-    from inference.demo_page import serve
+    from inference.page.app import serve
 
     try:
         serve(page, options.host, options.port)
@@ -59,14 +60,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def make_page(tuned: Source, base: Source | None, options: argparse.Namespace):
     """The page with its models loaded. Sampling is the tuned model's own unless the options say otherwise."""
-    from inference.demo_page import Page, Settings
-    from inference.demo_sides import load_side
+    from inference.page.app import Page, Settings
+    from inference.page.sides import load_side
 
     dtype = options.dtype or default_dtype()
     sides = [load_side("base", base, dtype)] if base else []
     sides.append(load_side("tuned", tuned, dtype))
-    temperature, top_p = own_sampling(sides[-1].engine.model, options.temperature, options.top_p)
-    return Page(sides, Settings(temperature, top_p, options.max_new_tokens, options.seed))
+    sampling = chosen_sampling(read_rules(tuned, sides[-1].engine.tokenizer).sampling, options)
+    return Page(sides, Settings(sampling, options.max_new_tokens, options.seed))
 
 
 def check_gradio() -> None:

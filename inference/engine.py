@@ -13,7 +13,7 @@ from transformers import DynamicCache
 
 from command import UserError
 from inference.chat_format import encode_chat
-from inference.loading import stop_token_ids
+from inference.rules import GREEDY, Sampling, stop_token_ids
 from inference.sampling import Sampler, random_stream
 from inference.slot_cache import SlotCache
 
@@ -38,6 +38,14 @@ class Answer:
         return len(self.token_ids)
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Some characters of an answer that is being made; `finish_reason` is None until the last."""
+
+    text: str
+    finish_reason: str | None  # "stop" | "length"
+
+
 @dataclass
 class Row:
     """A prompt on its way through the batch."""
@@ -58,7 +66,7 @@ class Engine:
 
     def __init__(self, model, tokenizer):
         self.model, self.tokenizer = model, tokenizer
-        self.stop_ids = frozenset(stop_token_ids(model, tokenizer))
+        self.stop_ids = frozenset(stop_token_ids(model.generation_config.to_dict(), model.config.to_dict(), tokenizer))
         self.context = getattr(model.config, "max_position_embeddings", None)
         kinds = set(getattr(model.config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"}:
@@ -75,8 +83,7 @@ class Engine:
         conversations: list[list[dict]],
         *,
         max_new_tokens: int | Sequence[int],
-        temperature: float = 0.0,
-        top_p: float = 1.0,
+        sampling: Sampling = GREEDY,
         seed: int = 0,
         batch_size: int = 32,
         only: Collection[int] | None = None,
@@ -92,10 +99,12 @@ class Engine:
         numbers = range(count) if streams is None else streams
         indices = range(count) if only is None else sorted(only)
         rows = [
-            self._row(i, conversations[i], budgets[i], random_stream(seed, numbers[i]) if temperature > 0 else None)
+            self._row(
+                i, conversations[i], budgets[i], random_stream(seed, numbers[i]) if sampling.temperature > 0 else None
+            )
             for i in indices
         ]
-        for stepped in self._decode(rows, Sampler(temperature, top_p), batch_size):
+        for stepped in self._decode(rows, Sampler(sampling), batch_size):
             for row in stepped:
                 if row.finish_reason:
                     yield Answer(row.index, self._decoded(row.token_ids).rstrip(CUT), row.token_ids, row.finish_reason)
@@ -105,20 +114,19 @@ class Engine:
         conversation: list[dict],
         *,
         max_new_tokens: int,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
+        sampling: Sampling = GREEDY,
         seed: int = 0,
-    ) -> Iterator[str]:
-        """Yield one answer in pieces of whole characters; together they are the text of `generate`'s answer."""
-        row = self._row(0, conversation, max_new_tokens, random_stream(seed, 0) if temperature > 0 else None)
+    ) -> Iterator[Piece]:
+        """Yield one answer in pieces of whole characters; together they are the text of `generate`'s answer. The last one says why it ended."""
+        row = self._row(0, conversation, max_new_tokens, random_stream(seed, 0) if sampling.temperature > 0 else None)
         known, told = 0, 0  # token_ids[known:told] is context that was already yielded
-        for _ in self._decode([row], Sampler(temperature, top_p), 1):
+        for _ in self._decode([row], Sampler(sampling), 1):
             text = self._decoded(row.token_ids[known:])
             if row.finish_reason or not text.endswith(CUT):
                 new = text.rstrip(CUT)[len(self._decoded(row.token_ids[known:told])) :]
                 known, told = told, len(row.token_ids)
-                if new:
-                    yield new
+                if new or row.finish_reason:
+                    yield Piece(new, row.finish_reason)
 
     @torch.inference_mode()
     def log_probs(self, texts: list[str], batch_size: int = 8) -> Iterator[tuple[int, float, int]]:

@@ -42,8 +42,8 @@ def main(argv: list[str] | None = None) -> int:
     source = check_source(resolve(options.model))
     folder = fetch(source)
     check_folder(folder)
-    from inference.gguf_model import read_config, read_model
-    from inference.gguf_tensors import plan_tensors
+    from inference.gguf.model import read_config, read_model
+    from inference.gguf.tensors import plan_tensors
 
     config = read_config(folder)
     types = [name for name in TYPES if name in options.types]
@@ -113,7 +113,7 @@ def write_file(path: Path, model: Any, type_name: str, tensors: list) -> dict[st
     """Write one GGUF file whole; its entry in export.json."""
     from tqdm import tqdm
 
-    from inference.gguf_model import StreamWriter, add_metadata
+    from inference.gguf.model import StreamWriter, add_metadata
 
     with whole_file(path, "wb") as stream:
         writer = StreamWriter(stream)
@@ -133,7 +133,7 @@ def write_file(path: Path, model: Any, type_name: str, tensors: list) -> dict[st
 
 def write_ollama(output: Path, model: Any, files: list[str]) -> None:
     """Modelfile for the smallest file, and the Hub's `template` and `params`; said, and none left, where there can be none."""
-    from inference.gguf_ollama import modelfile, parameters, params_file
+    from inference.gguf.ollama import modelfile, parameters, params_file
 
     rule, made = model.record["ollama"], ("Modelfile", "template", "params")
     if rule is None:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from command import UserError, run_command
@@ -23,7 +24,8 @@ from inference.loading import (
     resolve,
     weights_sha256,
 )
-from inference.options import MODEL_HELP, add_sampling, check_sampling
+from inference.options import MODEL_HELP, add_sampling, check_sampling, chosen_sampling
+from inference.rules import read_generation, sampling_of
 from run_folder import whole_file
 
 MOST_SHOWN = 20  # malformed lines told one by one
@@ -36,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("--prompts", type=Path, required=True, help="JSONL with id and prompt")
     parser.add_argument("--output", type=Path, required=True, help="JSONL to write")
-    add_sampling(parser, 512, 0.0, 1.0)
+    add_sampling(parser, 512)
     parser.add_argument(
         "--batch-size",
         type=int,
@@ -56,6 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--output {options.output} is a folder or the file of prompts itself. Name another file.")
     rows, source = read_prompts(options.prompts), resolve(options.model)
     options.dtype = options.dtype or default_dtype()
+    options.sampling = chosen_sampling(sampling_of(read_generation(source)[0]), options)
     part = Part(options.output.with_name(f"{options.output.name}.part"), settings(options, source, rows))
     if part.is_done(options.output):
         print(f"{options.output} is done: {len(rows)} answers with these settings", file=sys.stderr)
@@ -119,8 +122,7 @@ def settings(options: argparse.Namespace, source: Source, rows: list[dict]) -> d
         "dtype": options.dtype,
         "prompts_sha256": prompts,
         "max_new_tokens": options.max_new_tokens,
-        "temperature": options.temperature,
-        "top_p": options.top_p,
+        "sampling": asdict(options.sampling),
         "seed": options.seed,
     }
 
@@ -199,10 +201,8 @@ def answer(rows: list[dict], part: Part, source: Source, options: argparse.Names
 
         from inference.engine import Engine
 
-        sampling = {
-            name: getattr(options, name) for name in ("max_new_tokens", "temperature", "top_p", "seed", "batch_size")
-        }
-        answers = Engine(model, tokenizer).generate([as_conversation(row) for row in rows], only=left, **sampling)
+        settings = {name: getattr(options, name) for name in ("max_new_tokens", "sampling", "seed", "batch_size")}
+        answers = Engine(model, tokenizer).generate([as_conversation(row) for row in rows], only=left, **settings)
         for found in tqdm(answers, total=len(rows), initial=len(part.answers), unit="answer"):
             record = {"row": found.index, "response": found.text, "finish_reason": found.finish_reason}
             stream.write(json.dumps(record, ensure_ascii=False) + "\n")

@@ -412,27 +412,3 @@ def weights_sha256(path: Path) -> str:
     """Digest of a weight file, or of a folder's *.safetensors together."""
     files = [path] if path.is_file() else path.glob("*.safetensors")
     return joint_sha256({file.name: file_sha256(file) for file in files})
-
-
-def stop_token_ids(model, tokenizer) -> list[int]:
-    """Every token that ends an answer: generation_config's, the config's and tokenizer's eos, and the template's turn terminator."""
-    found: set[int] = set()
-    for owner in (model.generation_config, model.config, tokenizer):
-        ids = getattr(owner, "eos_token_id", None)
-        found.update(ids if isinstance(ids, list | tuple) else [] if ids is None else [ids])
-    terminator = turn_terminator(tokenizer)
-    return sorted(found if terminator is None else found | {terminator})
-
-
-def turn_terminator(tokenizer) -> int | None:
-    """The control token that the chat template puts after an assistant's turn; None if there is no template or no such token."""
-    if not tokenizer.chat_template:
-        return None
-    turns = [{"role": "user", "content": "A"}, {"role": "assistant", "content": "endofanswer"}]
-    tail = tokenizer.apply_chat_template(turns, tokenize=False).rpartition("endofanswer")[2].lstrip()
-    ids = tokenizer.encode(tail, add_special_tokens=False)
-    return (
-        ids[0]
-        if ids and ids[0] in tokenizer.added_tokens_decoder and tokenizer.added_tokens_decoder[ids[0]].special
-        else None
-    )

@@ -4,7 +4,7 @@ import hashlib
 
 import torch
 
-from command import UserError
+from inference.rules import Sampling
 
 NUCLEUS = 1024  # candidates sorted for top-p before the whole vocabulary is
 
@@ -18,10 +18,8 @@ def random_stream(seed: int, index: int) -> torch.Generator:
 class Sampler:
     """From logits (rows, vocabulary) to a token a row."""
 
-    def __init__(self, temperature: float, top_p: float):
-        if temperature < 0 or not 0 < top_p <= 1:
-            raise UserError(f"temperature {temperature} must be 0 or more, and top_p {top_p} above 0 and at most 1")
-        self.temperature, self.top_p = temperature, top_p
+    def __init__(self, sampling: Sampling):
+        self.temperature, self.top_p = sampling.temperature, sampling.top_p
 
     def __call__(self, logits: torch.Tensor, streams: list[torch.Generator | None]) -> list[int]:
         """The likeliest token at temperature 0; else one drawn from the smallest set that has top_p of the probability."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from command import UserError
 from inference.chat_format import encode_chat
-from inference.loading import turn_terminator
+from inference.rules import turn_terminator
 from publishing.file_checks import json_of, loading_errors
 
 # Llama 3 ends a turn with the one and a text with the other; an answer that ends with either has ended.

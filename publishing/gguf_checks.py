@@ -18,6 +18,7 @@ from publishing.record_checks import check_records
 from run_folder import GGUF_RELEASE_FILES, joint_sha256
 
 MUST_HAVE = ("README.md", "README_zh.md", "LICENSE", "export.json", "SHA256SUMS")
+OLLAMA_NAMES = {"repetition_penalty": "repeat_penalty"}
 OLLAMA_FILES = ("Modelfile", "template", "params")
 Files = dict[str, Path]
 
@@ -99,7 +100,8 @@ def check_ollama(folder: Path, files: Files) -> list[str]:
     if "template" in texts and texts["template"] != rule.get("template"):
         found.append("template is not the one that export.json recorded; export again")
     if "params" in texts:
-        wanted = {"stop": [stop["text"] for stop in export.get("stops") or []], **(export.get("sampling") or {})}
+        sampling = {OLLAMA_NAMES.get(name, name): value for name, value in (export.get("sampling") or {}).items()}
+        wanted = {"stop": [stop["text"] for stop in export.get("stops") or []], **sampling}
         given = json_of(folder / "params")
         found += [
             f"params says {key} {given.get(key)}, export.json {value}; export again"

@@ -15,7 +15,7 @@ from run_folder import built_with
 
 ROOT = Path(__file__).parent.parent
 SDK_VERSION = "6.31.0"  # gradio's in requirements-demo.txt
-DATA = ("inference/demo_prompts.json", "inference/demo_words.json", "LICENSE")
+DATA = ("inference/page/prompts.json", "inference/page/words.json", "LICENSE")
 PACKAGES = (
     "torch",
     "transformers",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from command import UserError
-from inference.loading import turn_terminator
+from inference.rules import turn_terminator
 from training.preferences import Pair, list_errors
 
 BATCH = 1024  # pairs whose texts are rendered and tokenised together; more only costs memory

@@ -16,15 +16,15 @@ def save_model(trainer: Any, weights: dict | None, tokenizer: Any, run_dir: Path
     """model/: safetensors, config, tokenizer with its template, and a generation_config with every stop token.
 
     `weights`: all of them, or None where the model itself holds them whole.
-    Sampling is the article's: temperature 0.6, top_p 0.9.
+    Sampling is the article's: temperature 0.6, top_p 0.9, and nothing else.
     """
     from transformers import GenerationConfig
 
-    from inference.loading import stop_token_ids
+    from inference.rules import stop_token_ids
     from training.adapters import finish_adapter
 
     model = trainer.accelerator.unwrap_model(trainer.model)
-    stops = stop_token_ids(model, tokenizer)
+    stops = stop_token_ids(model.generation_config.to_dict(), model.config.to_dict(), tokenizer)
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=stops,
@@ -32,6 +32,7 @@ def save_model(trainer: Any, weights: dict | None, tokenizer: Any, run_dir: Path
         do_sample=True,
         temperature=0.6,
         top_p=0.9,
+        top_k=0,  # transformers and llama.cpp have top-k of their own where a file is silent: 50 and 40
     )
     with whole_folder(run_dir / "model") as folder:
         model.save_pretrained(folder, state_dict=weights)

@@ -3,7 +3,7 @@
 from safetensors import safe_open
 
 from benchmarks import gguf_memory
-from inference.gguf_tensors import expected_shapes
+from inference.gguf.tensors import expected_shapes
 
 
 def test_random_weights_in_shards(tmp_path, monkeypatch):

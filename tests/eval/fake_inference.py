@@ -14,6 +14,7 @@ from pathlib import Path
 
 from command import UserError, run_command
 from inference.loading import DTYPE_HELP, DTYPES
+from inference.rules import GREEDY
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,13 +50,11 @@ class Engine:
     def made_by(self):
         return {"torch": "0", "transformers": "0"}
 
-    def generate(
-        self, conversations, *, max_new_tokens, temperature=0.0, top_p=1.0, seed=0, batch_size=32, streams=None
-    ):
+    def generate(self, conversations, *, max_new_tokens, sampling=GREEDY, seed=0, batch_size=32, streams=None):
         for index in reversed(range(len(conversations))):
             time.sleep(float(os.environ.get("FAKE_DELAY", "0")))
             prompt = conversations[index][-1]["content"]
-            told = f" {streams[index]} {seed}" if temperature else ""
+            told = f" {streams[index]} {seed}" if sampling.temperature else ""
             text = (self.answers.get(prompt, self.answers["default"]) + told)[: max_new_tokens[index]]
             cut = len(text) == max_new_tokens[index]
             yield Answer(index, text, list(range(len(text))), "length" if cut else "stop")

@@ -70,9 +70,8 @@ LLAMA3 = (
 def test_a_template_of_llama_3s_form_gives_bos_once_and_stops_at_the_turns_end(tiny_tokenizer):
     """On token ids: BOS first and nowhere else, the header last, and both <|end_of_text|> and <|eot_id|> end an answer."""
     import copy
-    from types import SimpleNamespace
 
-    from inference.loading import stop_token_ids
+    from inference.rules import stop_token_ids
 
     tokenizer = copy.deepcopy(tiny_tokenizer)
     names = ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
@@ -83,6 +82,4 @@ def test_a_template_of_llama_3s_form_gives_bos_once_and_stops_at_the_turns_end(t
         ids = encode_chat(tokenizer, chat)
         assert ids[0] == bos and ids.count(bos) == 1 and ids.count(start) == ids.count(end) == len(chat) + 1
         assert ids.count(turn) == len(chat) and eos not in ids
-    silent = SimpleNamespace(eos_token_id=None)
-    model = SimpleNamespace(generation_config=silent, config=SimpleNamespace(eos_token_id=eos))
-    assert set(stop_token_ids(model, tokenizer)) == {eos, turn}
+    assert set(stop_token_ids({}, {"eos_token_id": eos}, tokenizer)) == {eos, turn}

@@ -12,6 +12,7 @@ import pytest
 
 from command import UserError
 from inference import chat, compare, generate
+from inference.engine import Piece
 from inference.loading import load_model
 from tests.inference.conftest import CHATS, PROMPTS, ROOT, reference
 
@@ -213,7 +214,7 @@ class Scripted:
     """An engine that says what it was asked, and is stopped at the second question."""
 
     def stream(self, messages, **settings):
-        yield f"{len(messages)}:{messages[-1]['content']}"
+        yield Piece(f"{len(messages)}:{messages[-1]['content']}", None)
         if messages[-1]["content"] == "stop":
             raise KeyboardInterrupt
 

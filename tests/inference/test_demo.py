@@ -13,10 +13,11 @@ import pytest
 from command import UserError
 from inference import demo
 from inference.engine import Engine
+from inference.rules import Sampling
 from tests.inference.conftest import CHATS, ROOT
 
 needs_gradio = pytest.mark.skipif(not importlib.util.find_spec("gradio"), reason="needs requirements-demo.txt")
-HERE = ROOT / "inference"
+HERE = ROOT / "inference" / "page"
 
 
 def test_help_is_quick_and_imports_neither_torch_nor_gradio(command):
@@ -71,7 +72,7 @@ def test_address_comes_from_gradios_own_variables_or_is_this_machine_alone(monke
 
 
 def test_both_languages_have_the_same_words_with_the_same_figures():
-    words = json.loads((HERE / "demo_words.json").read_text(encoding="utf-8"))
+    words = json.loads((HERE / "words.json").read_text(encoding="utf-8"))
 
     def fields(language: str) -> dict:
         parts = words[language]
@@ -82,7 +83,7 @@ def test_both_languages_have_the_same_words_with_the_same_figures():
 
 
 def prompts() -> list[dict]:
-    return json.loads((HERE / "demo_prompts.json").read_text(encoding="utf-8"))
+    return json.loads((HERE / "prompts.json").read_text(encoding="utf-8"))
 
 
 def test_the_articles_prompts_are_among_the_examples():
@@ -92,18 +93,20 @@ def test_the_articles_prompts_are_among_the_examples():
 
 
 def side(tiny):
-    from inference.demo_sides import Side
+    from inference.page.sides import Side
 
     return Side("tuned", "tiny", None, None, Engine(*tiny))
 
 
 def test_sides_that_take_turns_answer_as_each_does_alone(tiny):
-    from inference.demo_sides import answer_together
+    from inference.page.sides import answer_together
 
-    settings = {"max_new_tokens": 24, "temperature": 0.8, "top_p": 0.9, "seed": 3}
+    settings = {"max_new_tokens": 24, "sampling": Sampling(0.8, 0.9), "seed": 3}
     steps = list(answer_together([side(tiny), side(tiny)], [CHATS[0], CHATS[3]], **settings))
     engine = Engine(*tiny)
-    assert steps[-1] == ["".join(engine.stream(chat, **settings)) for chat in (CHATS[0], CHATS[3])]
+    assert steps[-1] == [
+        "".join(piece.text for piece in engine.stream(chat, **settings)) for chat in (CHATS[0], CHATS[3])
+    ]
     assert any(all(0 < len(text) < len(whole) for text, whole in zip(step, steps[-1], strict=True)) for step in steps)
 
 
@@ -121,20 +124,20 @@ def test_sides_that_take_turns_answer_as_each_does_alone(tiny):
     ],
 )
 def test_only_code_keeps_its_tags(text, shown):
-    from inference.demo_sides import without_html
+    from inference.page.sides import without_html
 
     assert without_html(text) == shown
 
 
 def test_a_model_of_the_hub_is_told_with_tag_and_commit(tiny, monkeypatch, tmp_path):
-    from inference import demo_sides
     from inference.loading import resolve
+    from inference.page import sides
 
     commit = "1a2b3c4d5e6f" + "0" * 28
-    monkeypatch.setattr(demo_sides, "fetch", lambda source: tmp_path / commit)
-    monkeypatch.setattr(demo_sides, "load_model", lambda source, dtype: tiny[0])
-    monkeypatch.setattr(demo_sides, "load_tokenizer", lambda source: tiny[1])
-    found = demo_sides.load_side("tuned", resolve("alice/x@v1"), "float32")
+    monkeypatch.setattr(sides, "fetch", lambda source: tmp_path / commit)
+    monkeypatch.setattr(sides, "load_model", lambda source, dtype: tiny[0])
+    monkeypatch.setattr(sides, "load_tokenizer", lambda source: tiny[1])
+    found = sides.load_side("tuned", resolve("alice/x@v1"), "float32")
     assert (found.name, found.revision) == ("alice/x", "v1 (1a2b3c4d5e6f)")
     assert found.url == f"https://huggingface.co/alice/x/tree/{commit}"
-    assert demo_sides.load_side("tuned", resolve(f"alice/x@{commit}"), "float32").revision == "1a2b3c4d5e6f"
+    assert sides.load_side("tuned", resolve(f"alice/x@{commit}"), "float32").revision == "1a2b3c4d5e6f"

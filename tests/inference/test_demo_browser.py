@@ -11,9 +11,10 @@ from tests.inference.demo_browser import Visitor, find
 gr = pytest.importorskip("gradio", reason="needs requirements-demo.txt")
 pytestmark = pytest.mark.skipif(not find(), reason="no Chromium on PATH (Debian: apt-get install chromium)")
 
-from inference.demo_page import Page, Settings, start  # noqa: E402
-from inference.demo_sides import Side  # noqa: E402
-from inference.engine import Engine  # noqa: E402
+from inference.engine import Engine, Piece  # noqa: E402
+from inference.page.app import Page, Settings, start  # noqa: E402
+from inference.page.sides import Side  # noqa: E402
+from inference.rules import GREEDY, Sampling  # noqa: E402
 
 SENDING = "document.querySelector('#send')?.checkVisibility()"
 QUESTION = "春天为什么暖和？"
@@ -37,7 +38,7 @@ class Scripted:
                 raise self.error
             for character in self.text:
                 time.sleep(self.pause)
-                yield character
+                yield Piece(character, None)
         finally:
             self.running -= 1
 
@@ -52,7 +53,7 @@ def served(page: Page) -> str:
 def tiny_url(tiny):
     """The same model on both sides."""
     model = Side("tuned", "smollm2/tiny", "v1 (1a2b3c4d5e6f)", "https://huggingface.co/a/b", Engine(*tiny))
-    page = Page([replace(model, role="base"), model], Settings(0.8, 0.9, 24, 7))
+    page = Page([replace(model, role="base"), model], Settings(Sampling(0.8, 0.9), 24, 7))
     yield served(page)
     page.blocks.close(verbose=False)
 
@@ -60,7 +61,7 @@ def tiny_url(tiny):
 @pytest.fixture(scope="module")
 def scripted_page(tiny):
     engine = Scripted(tiny[1])
-    page = Page([Side("tuned", "scripted", None, None, engine)], Settings(0.0, 1.0, 64, 0))
+    page = Page([Side("tuned", "scripted", None, None, engine)], Settings(GREEDY, 64, 0))
     yield served(page), engine
     page.blocks.close(verbose=False)
 

@@ -8,6 +8,7 @@ import torch
 from command import UserError
 from inference import engine as engine_module
 from inference.engine import Engine
+from inference.rules import Sampling
 from inference.sampling import Sampler
 from tests.inference.conftest import CHATS, reference
 
@@ -47,7 +48,7 @@ def test_sampled_answers_depend_on_seed_and_index_only(stopping):
 
     def texts(batch_size, seed, only=None):
         found = engine.generate(
-            CHATS, max_new_tokens=20, temperature=0.9, top_p=0.9, seed=seed, batch_size=batch_size, only=only
+            CHATS, max_new_tokens=20, sampling=Sampling(0.9, 0.9), seed=seed, batch_size=batch_size, only=only
         )
         return {answer.index: answer.token_ids for answer in found}
 
@@ -56,15 +57,21 @@ def test_sampled_answers_depend_on_seed_and_index_only(stopping):
     assert texts(2, 1, only=[5, 2]) == {index: whole[index] for index in (2, 5)}
     assert whole != texts(8, 2)
     same = [CHATS[0]] * 4
-    assert len({tuple(a.token_ids) for a in engine.generate(same, max_new_tokens=20, temperature=1.5, seed=0)}) > 1
+    assert (
+        len({tuple(a.token_ids) for a in engine.generate(same, max_new_tokens=20, sampling=Sampling(1.5), seed=0)}) > 1
+    )
+
+
+def texts_of(pieces):
+    return [piece.text for piece in pieces if piece.text]
 
 
 def test_stream_is_the_answer_in_whole_characters(tiny):
     """The random model writes bytes at random: most are halves of characters."""
     engine = Engine(*tiny)
     for seed, chat in enumerate(CHATS):
-        pieces = list(engine.stream(chat, max_new_tokens=40, temperature=1.0, top_p=1.0, seed=seed))
-        (answer,) = engine.generate([chat], max_new_tokens=40, temperature=1.0, top_p=1.0, seed=seed)
+        pieces = texts_of(engine.stream(chat, max_new_tokens=40, sampling=Sampling(1.0), seed=seed))
+        (answer,) = engine.generate([chat], max_new_tokens=40, sampling=Sampling(1.0), seed=seed)
         assert "".join(pieces) == answer.text
         assert not any(piece.endswith("\ufffd") or not piece for piece in pieces)
 
@@ -75,7 +82,7 @@ def test_stream_holds_back_half_a_character(tiny, monkeypatch):
     ids = tokenizer.encode("a梨🌟b", add_special_tokens=False)
     script = iter([*ids, tokenizer.encode("梨")[0], 2])
     monkeypatch.setattr(Sampler, "__call__", lambda self, logits, streams: [next(script)])
-    pieces = list(engine.stream(CHATS[0], max_new_tokens=50))
+    pieces = texts_of(engine.stream(CHATS[0], max_new_tokens=50))
     assert pieces == ["a", "梨", "🌟", "b"]
 
 
@@ -128,7 +135,7 @@ def test_top_p_keeps_the_smallest_set_that_reaches_it():
 
     def shares(top_p):
         stream = torch.Generator().manual_seed(7)
-        drawn = [Sampler(1.0, top_p)(logits, [stream])[0] for _ in range(2000)]
+        drawn = [Sampler(Sampling(1.0, top_p))(logits, [stream])[0] for _ in range(2000)]
         return [drawn.count(token) / 2000 for token in range(4)]
 
     assert shares(0.5) == [0, 1, 0, 0]
@@ -166,7 +173,7 @@ def test_streams_stand_for_the_indices(stopping):
     engine, _ = stopping
 
     def texts(chats, streams):
-        found = engine.generate(chats, max_new_tokens=20, temperature=1.2, seed=3, streams=streams)
+        found = engine.generate(chats, max_new_tokens=20, sampling=Sampling(1.2), seed=3, streams=streams)
         return {streams[answer.index]: answer.token_ids for answer in found}
 
     whole = texts([CHATS[0]] * 3, [70, 71, 72])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inference import export_gguf
-from inference.gguf_ollama import PROBES, find_family, go_template
+from inference.gguf.ollama import PROBES, find_family, go_template
 from inference.loading import load_tokenizer, resolve
 from tests.inference.gguf_models import LLAMA3_TEMPLATE, make_llama3
 from training.system_prompt import set_system_prompt
@@ -80,7 +80,7 @@ def test_modelfile_and_params(tmp_path):
     export_gguf.main([str(make_llama3(tmp_path / "m")), "--output", str(tmp_path / "out"), "--name", "m"])
     params = json.loads((tmp_path / "out" / "params").read_text())
     stops = ["<|end_of_text|>", "<|eot_id|>"]
-    assert params == {"stop": stops, "temperature": 0.6, "top_p": 0.9, "top_k": 0, "repeat_penalty": 1.0}
+    assert params == {"stop": stops, "temperature": 0.6, "top_p": 0.9, "top_k": 50, "min_p": 0.0, "repeat_penalty": 1.0}
     lines = (tmp_path / "out" / "Modelfile").read_text().splitlines()
     assert lines[0] == "FROM ./m-q4_0.gguf"
     assert [line for line in lines if line.startswith("PARAMETER")] == [
@@ -88,7 +88,8 @@ def test_modelfile_and_params(tmp_path):
         'PARAMETER stop "<|eot_id|>"',
         "PARAMETER temperature 0.6",
         "PARAMETER top_p 0.9",
-        "PARAMETER top_k 0",
+        "PARAMETER top_k 50",
+        "PARAMETER min_p 0.0",
         "PARAMETER repeat_penalty 1.0",
     ]
 

@@ -11,7 +11,8 @@ import pytest
 
 from command import UserError, WorkError
 from inference import loading
-from inference.loading import identity, load_model, load_tokenizer, resolve, stop_token_ids
+from inference.loading import identity, load_model, load_tokenizer, resolve
+from inference.rules import stop_token_ids
 from run_folder import file_sha256
 from tests.conftest import hub_environment
 from tests.inference.conftest import ROOT
@@ -278,7 +279,7 @@ def test_the_base_is_an_ordinary_model_with_its_own_tokens(base, tmp_path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model, tokenizer = base
-    assert stop_token_ids(model, tokenizer) == [2]
+    assert stop_token_ids({}, {}, tokenizer) == [2]
     for mark in ("is_quantized", "hf_quantizer", "quantization_method"):
         assert not getattr(model, mark, None)
     assert not hasattr(model.config, "quantization_config")

@@ -57,7 +57,7 @@ def test_the_sdk_is_the_gradio_of_the_requirements():
 def test_it_holds_the_demo_with_what_it_imports_and_nothing_else():
     files = space_files("alice/x", BASE, "v1")
     assert {"app.py", "README.md", "requirements.txt", "LICENSE", "command.py", "inference/__init__.py"} <= set(files)
-    assert {"inference/demo_words.json", "inference/demo_prompts.json", "inference/demo_page.py"} <= set(files)
+    assert {"inference/page/words.json", "inference/page/prompts.json", "inference/page/app.py"} <= set(files)
     assert not [
         path for path in files if path.startswith(("eval/", "training/", "model_card/", "publishing/", "tests/"))
     ]

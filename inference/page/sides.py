@@ -56,7 +56,7 @@ def answer_together(sides: list[Side], talks: list[list[dict]], **settings) -> I
             if piece is None:
                 del streams[number]
             else:
-                said[number] += piece
+                said[number] += piece.text
         yield list(said)
 
 
@@ -64,7 +64,7 @@ def without_html(text: str) -> str:
     """Markdown with every tag and image outside code made text: what a model or a visitor wrote is shown, not obeyed.
 
     It tells code from text nearly as the page does, not exactly. What slips through meets the page's sanitiser (no scripts),
-    its policy (nothing from other servers) and its style sheet (nothing outside the conversation's box): demo_page.
+    its policy (nothing from other servers) and its style sheet (nothing outside the conversation's box): app.py.
     """
     parts = CODE.split(text)
     parts[::2] = [part.replace("<", "&lt;").replace("![", "!\\[") for part in parts[::2]]

@@ -4,19 +4,19 @@ import argparse
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from types import SimpleNamespace
 from typing import IO, Any
 
 import gguf
 from gguf.gguf_writer import WriterState
 
 from command import UserError
-from inference.gguf_ollama import Family, find_family, go_template
-from inference.gguf_vocabulary import add_vocabulary, end_tokens, pre_tokenizer, read_tokenizer
-from inference.loading import Source, load_tokenizer, stop_token_ids, turn_terminator
+from inference.gguf.ollama import Family, find_family, go_template
+from inference.gguf.vocabulary import add_vocabulary, end_tokens, pre_tokenizer, read_tokenizer
+from inference.loading import Source, load_tokenizer
+from inference.rules import sampling_of, stop_token_ids, turn_terminator
 from run_folder import file_sha256, joint_sha256, read_json
 
 SUPPORTED = "Llama (model_type llama, silu, no biases, plain or Llama 3.1 rope), which Llama 3 and SmolLM2 are"
@@ -25,6 +25,7 @@ FILE_TYPES = {
     "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
     "q4_0": gguf.LlamaFileType.MOSTLY_Q4_0,
 }
+GGUF_NAMES = {"temperature": "temp", "repetition_penalty": "penalty_repeat"}  # of Sampling; others are the same
 READ = ("*.safetensors", "config.json", "generation_config.json", "tokenizer*.json", "chat_template.jinja")
 
 
@@ -67,8 +68,8 @@ def add_metadata(writer: gguf.GGUFWriter, model: Model, type_name: str) -> None:
         writer.add_base_model_name(0, name)
         writer.add_base_model_organization(0, organization)
         writer.add_base_model_repo_url(0, f"https://huggingface.co/{record['base_model']}")
-    writer.add_sampling_temp(record["sampling"]["temperature"])
-    writer.add_sampling_top_p(record["sampling"]["top_p"])
+    for name, value in record["sampling"].items():
+        getattr(writer, f"add_sampling_{GGUF_NAMES.get(name, name)}")(value)
     writer.add_vocab_size(config["vocab_size"])
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
@@ -116,8 +117,7 @@ def read_model(source: Source, folder: Path, config: dict[str, Any], options: ar
     if not isinstance(tokenizer.chat_template, str) or tokenizer.eos_token_id is None:
         raise UserError(f"MODEL {folder} has no chat template or no eos token. Use an instruct or chat model.")
     generation = optional_json(folder / "generation_config.json")
-    owners = SimpleNamespace(generation_config=SimpleNamespace(**generation), config=SimpleNamespace(**config))
-    stops = stop_token_ids(owners, tokenizer)
+    stops = stop_token_ids(generation, config, tokenizer)
     ends = end_tokens(stops, tokenizer.eos_token_id, turn_terminator(tokenizer))
     others = {name: getattr(tokenizer, f"{name}_token_id") for name in ("bos", "unk", "pad")}
     special = {
@@ -138,21 +138,11 @@ def read_model(source: Source, folder: Path, config: dict[str, Any], options: ar
         "pre_tokenizer": pre_tokenizer(written, folder / "tokenizer.json"),
         "special_tokens": special["ids"] | {"add_bos": special["add_bos"]},
         "stops": [{"id": stop, "text": tokenizer.convert_ids_to_tokens(stop)} for stop in stops],
-        "sampling": read_sampling(generation),
+        "sampling": asdict(sampling_of(generation)),
         "template_sha256": hashlib.sha256(tokenizer.chat_template.encode()).hexdigest(),
         **ollama_rules(tokenizer, special["add_bos"]),
     }
     return Model(name, config, written, special, record)
-
-
-def read_sampling(generation: dict[str, Any]) -> dict[str, float]:
-    """temperature and top_p of a generation_config.json; greedy, which is temperature 0, where it does not sample."""
-    draws = generation.get("do_sample", False)
-    temperature, top_p = generation.get("temperature"), generation.get("top_p")
-    return {
-        "temperature": (1.0 if temperature is None else float(temperature)) if draws else 0.0,
-        "top_p": 1.0 if top_p is None or not draws else float(top_p),
-    }
 
 
 def digests(folder: Path) -> dict[str, Any]:

@@ -136,8 +136,9 @@ def go_template(family: Family) -> str:
 
 
 def parameters(stops: list[str], sampling: dict[str, float]) -> dict[str, Any]:
-    """Ollama's parameters: where an answer stops, and how it is sampled. Its own top_k and repeat_penalty are switched off."""
-    return {"stop": stops, **sampling, "top_k": 0, "repeat_penalty": 1.0}
+    """Ollama's parameters: where an answer stops, and how it is sampled; each is named, or Ollama would use a default of its own."""
+    names = {"repetition_penalty": "repeat_penalty"}
+    return {"stop": stops, **{names.get(name, name): value for name, value in sampling.items()}}
 
 
 def params_file(values: dict[str, Any]) -> str:

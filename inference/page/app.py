@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
@@ -12,12 +12,13 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from command import UserError, resource_message
-from inference.demo_sides import Side, answer_together, context_of, longest_prompt, without_html
+from inference.page.sides import Side, answer_together, context_of, longest_prompt, without_html
+from inference.rules import Sampling
 from run_folder import built_with
 
 HERE = Path(__file__).parent
-WORDS = json.loads((HERE / "demo_words.json").read_text(encoding="utf-8"))
-PROMPTS = json.loads((HERE / "demo_prompts.json").read_text(encoding="utf-8"))
+WORDS = json.loads((HERE / "words.json").read_text(encoding="utf-8"))
+PROMPTS = json.loads((HERE / "prompts.json").read_text(encoding="utf-8"))
 LANGUAGES = {"English": "en", "中文": "zh"}
 MOST_CHARACTERS = 20_000
 MOST_WAITING = 16  # questions in the queue; the next one is told that it is full
@@ -50,8 +51,7 @@ POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-s
 class Settings:
     """What the page begins with."""
 
-    temperature: float
-    top_p: float
+    sampling: Sampling
     longest: int  # tokens of an answer
     seed: int
 
@@ -133,8 +133,8 @@ class Page:
     def _settings(self) -> None:
         room = max(1, min(MOST_NEW_TOKENS, self.context // 2))
         with self._spoken(gr.Accordion(open=False, elem_id="settings"), "label", "settings"), gr.Row():
-            temperature = gr.Slider(0, 2, min(self.settings.temperature, 2), step=0.05)
-            top_p = gr.Slider(0.05, 1, max(self.settings.top_p, 0.05), step=0.05)
+            temperature = gr.Slider(0, 2, min(self.settings.sampling.temperature, 2), step=0.05)
+            top_p = gr.Slider(0.05, 1, max(self.settings.sampling.top_p, 0.05), step=0.05)
             longest = gr.Slider(1, room, min(self.settings.longest, room), step=1)
             seed = gr.Number(self.settings.seed, precision=0, minimum=0, maximum=2**31 - 1, elem_id="seed")
         self.chosen = [temperature, top_p, longest, seed]
@@ -168,7 +168,8 @@ class Page:
         """The answers as they grow. What cannot be answered is said, and the message stays in its box."""
         words, began = WORDS[LANGUAGES[language]]["messages"], time.monotonic()
         asked = [[*talk, {"role": "user", "content": message}] for talk in talks]
-        settings = {"max_new_tokens": longest, "temperature": temperature, "top_p": top_p, "seed": seed + len(talks[0])}
+        sampling = replace(self.settings.sampling, temperature=temperature, top_p=top_p)
+        settings = {"max_new_tokens": longest, "sampling": sampling, "seed": seed + len(talks[0])}
         try:
             fault = self.fault(words, message, asked, longest)
             if not fault:

@@ -1,0 +1,1 @@
+"""A model as a GGUF file: its tensors, its vocabulary, what it says of itself, what Ollama reads."""
