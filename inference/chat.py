@@ -8,9 +8,10 @@ import argparse
 import sys
 
 from command import UserError, run_command
-from inference.loading import DTYPE_HELP, DTYPES, default_dtype, load_model, load_tokenizer, resolve
-from inference.options import MODEL_HELP, add_sampling, check_sampling, chosen_sampling
+from inference.loading import resolve
+from inference.options import MODEL_HELP, add_loading, add_sampling, check_sampling, chosen_sampling, loading_options
 from inference.rules import read_rules
+from inference.runtime import open_engine
 
 HELP = "/reset forgets the conversation · /system TEXT sets the system message · /quit leaves · /help"
 
@@ -22,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("--system", default="", help="the system message")
     add_sampling(parser, 512)
-    parser.add_argument("--dtype", choices=DTYPES, help=DTYPE_HELP)
+    add_loading(parser)
     return parser
 
 
@@ -31,13 +32,11 @@ def main(argv: list[str] | None = None) -> int:
     check_sampling(options)
     source = resolve(options.model)
     sys.stdin.reconfigure(encoding="utf-8", errors="replace")
-    tokenizer, model = load_tokenizer(source), load_model(source, options.dtype or default_dtype())
-    from inference.engine import Engine
-
-    sampling = chosen_sampling(read_rules(source, tokenizer).sampling, options)
+    engine = open_engine(source, **loading_options(options))
+    sampling = chosen_sampling(read_rules(source, engine.tokenizer).sampling, options)
     settings = {"max_new_tokens": options.max_new_tokens, "sampling": sampling}
     print(f"{source.name}, {sampling.told()}. {HELP}", file=sys.stderr)
-    Chat(Engine(model, tokenizer), options.system, settings, options.seed).run()
+    Chat(engine, options.system, settings, options.seed).run()
     return 0
 
 

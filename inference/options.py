@@ -2,9 +2,10 @@
 
 import argparse
 from dataclasses import fields, replace
+from typing import Any
 
 from command import UserError
-from inference.loading import PYPI_SPEC
+from inference.loading import DTYPE_HELP, DTYPES, PYPI_SPEC
 from inference.rules import Sampling
 
 MODEL_HELP = f"a model folder, a Hub id (org/name[@revision]), a .gguf file, or {PYPI_SPEC}"
@@ -27,6 +28,16 @@ def add_sampling(parser: argparse.ArgumentParser, max_new_tokens: int) -> None:
     ):
         parser.add_argument(f"--{name}", type=kind, help=f"{meaning} (default: the model's own)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same answers (default 0)")
+
+
+def add_loading(parser: argparse.ArgumentParser) -> None:
+    """Add what `open_engine` takes."""
+    parser.add_argument("--dtype", choices=DTYPES, help=DTYPE_HELP)
+
+
+def loading_options(options: argparse.Namespace) -> dict[str, Any]:
+    """What the user said of loading, as `open_engine` takes it."""
+    return {"dtype": options.dtype}
 
 
 def asked_sampling(options: argparse.Namespace) -> dict[str, float]:

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from command import UserError
-from inference import chat, compare, generate
+from inference import chat, compare, generate, runtime
 from inference.engine import Piece
 from inference.loading import load_model
 from tests.inference.conftest import CHATS, PROMPTS, ROOT, reference
@@ -196,7 +196,7 @@ def test_generate_loads_in_the_dtype_that_was_asked_for(tiny_folder, prompts, tm
 
 def test_chat_loads_in_the_dtype_that_was_asked_for(tiny_folder, monkeypatch):
     loaded = []
-    monkeypatch.setattr(chat, "load_model", lambda source, dtype: loaded.append(dtype) or load_model(source, dtype))
+    monkeypatch.setattr(runtime, "load_model", lambda source, dtype: loaded.append(dtype) or load_model(source, dtype))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
     assert chat.main([str(tiny_folder)]) == chat.main([str(tiny_folder), "--dtype", "bfloat16"]) == 0
     assert loaded == ["float32", "bfloat16"]
