@@ -51,6 +51,7 @@ RELEASE_FILES = (
     "chat_template.jinja",
     "README.md",
     "README_zh.md",
+    "notebook.ipynb",
     "LICENSE",
     "NOTICE",
     "USE_POLICY.md",

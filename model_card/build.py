@@ -140,12 +140,17 @@ def plan_model(args: argparse.Namespace, run: Any, name: str, licence: Any, prev
     from model_card.card import render_cards
     from model_card.context import make_context
     from model_card.figures import draw_figures
+    from model_card.notebook import notebook
     from model_card.release import plan_release
+    from run_folder import built_with
 
     files = plan_release(run.folder, run.training, licence.files, {})
     files |= draw_figures(run.training, run.comparison, run.data_report)
     told = {"previous": previous, "contact": args.contact, "new_version": args.new_version}
     context = make_context(run, name, args.repo_id, licence, files=files.keys(), **told)
+    made = run.training["versions"]["transformers"]
+    shown = context["repo_id"], made, context["sampling"]["max_new_tokens"], built_with(name)
+    files["notebook.ipynb"] = notebook(name, *shown)
     return files | {path: text.encode() for path, text in render_cards(context).items()}
 
 
