@@ -11,8 +11,15 @@ import os
 import socket
 
 from command import UserError, run_command
-from inference.loading import DTYPE_HELP, DTYPES, Source, default_dtype, resolve
-from inference.options import MODEL_HELP, add_sampling, check_sampling, chosen_sampling
+from inference.loading import Source, resolve
+from inference.options import (
+    MODEL_HELP,
+    add_loading,
+    add_sampling,
+    check_sampling,
+    chosen_sampling,
+    loading_options,
+)
 from inference.rules import read_rules
 
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
@@ -36,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="port to listen on (default $GRADIO_SERVER_PORT or 7860)",
     )
     add_sampling(parser, 512)
-    parser.add_argument("--dtype", choices=DTYPES, help=DTYPE_HELP)
+    add_loading(parser)
     return parser
 
 
@@ -63,9 +70,9 @@ def make_page(tuned: Source, base: Source | None, options: argparse.Namespace):
     from inference.page.app import Page, Settings
     from inference.page.sides import load_side
 
-    dtype = options.dtype or default_dtype()
-    sides = [load_side("base", base, dtype)] if base else []
-    sides.append(load_side("tuned", tuned, dtype))
+    loading = loading_options(options)
+    sides = [load_side("base", base, **loading)] if base else []
+    sides.append(load_side("tuned", tuned, **loading))
     sampling = chosen_sampling(read_rules(tuned, sides[-1].engine.tokenizer).sampling, options)
     return Page(sides, Settings(sampling, options.max_new_tokens, options.seed))
 

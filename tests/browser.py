@@ -147,13 +147,20 @@ class Browser:
         self.send("Emulation.setScriptExecutionDisabled", value=not allowed)
 
     def click(self, selector: str) -> None:
-        """A click of the mouse in the middle of an element."""
-        place = self.run(
+        """A click of the mouse in the middle of an element, once it stands still: a page that is being drawn moves away below."""
+        place, before = self._middle(selector), None
+        while place != before:
+            time.sleep(0.1)
+            place, before = self._middle(selector), place
+        for kind in ("mousePressed", "mouseReleased"):
+            self.send("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
+
+    def _middle(self, selector: str) -> list[float]:
+        """Where the middle of an element is on the screen, after it was scrolled there."""
+        return self.run(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center'}});"
             " const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
         )
-        for kind in ("mousePressed", "mouseReleased"):
-            self.send("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
 
     def key(self, name: str) -> None:
         """A key such as Tab or Enter, pressed and let go."""

@@ -12,7 +12,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from command import UserError, resource_message
-from inference.page.sides import Side, answer_together, context_of, longest_prompt, without_html
+from inference.page.sides import Said, Side, answer_together, context_of, longest_prompt, without_html
 from inference.rules import Sampling
 from run_folder import built_with
 
@@ -145,7 +145,8 @@ class Page:
         quick = {"queue": False, "show_progress": "hidden", "api_name": False}
         every = [component for component, _, _ in self.spoken]
         self.blocks.load(self.first_language, None, [self.language, *every], **quick)
-        self.language.input(self.speak, self.language, every, **quick)
+        said = [self.status, *every]  # the last status is in the other language
+        self.language.input(lambda language: ["", *self.speak(language)], self.language, said, **quick)
         outputs = [self.box, self.talks, self.status, self.send, self.stop, *self.chats]
         asking = gr.on(
             [self.box.submit, self.send.click],
@@ -175,7 +176,7 @@ class Page:
             if not fault:
                 yield {self.box: "", self.status: words["answering"], **self.buttons(True), **self.shown(asked)}
                 for said in at_intervals(answer_together(self.sides, asked, **settings)):
-                    yield self.kept([with_answer(talk, text) for talk, text in zip(asked, said, strict=True)])
+                    yield self.kept([with_answer(talk, one.text) for talk, one in zip(asked, said, strict=True)])
         except UserError as error:  # a template that refuses the conversation
             fault = words["refused"].format(reason=error)
         except (MemoryError, RuntimeError) as error:
@@ -186,7 +187,17 @@ class Page:
             yield {self.box: message, self.status: f"⚠️ {fault}", **self.buttons(False), **self.shown(talks)}
         else:
             done = words["done"].format(seconds=time.monotonic() - began, seed=seed)
-            yield {self.status: done, **self.buttons(False)}
+            yield {self.status: done + self.told_cut(language, said), **self.buttons(False)}
+
+    def told_cut(self, language: str, said: list[Said]) -> str:
+        """A sentence that names the sides whose answers were cut; empty where all ended by themselves."""
+        words = WORDS[LANGUAGES[language]]
+        names = [
+            words["page"][side.role if len(self.sides) > 1 else "alone"]
+            for side, one in zip(self.sides, said, strict=True)
+            if one.cut
+        ]
+        return words["messages"]["cut"].format(sides=words["messages"]["and"].join(names)) if names else ""
 
     def fault(self, words: dict[str, str], message: str, asked: list[list[dict]], longest: int) -> str | None:
         """Why the message cannot be answered, before any model is asked."""
@@ -237,7 +248,7 @@ class Page:
         return [gr.update(**{part: words[word]}) for _, part, word in self.spoken]
 
 
-def at_intervals(states: Iterator[list[str]]) -> Iterator[list[str]]:
+def at_intervals(states: Iterator[list[Said]]) -> Iterator[list[Said]]:
     """The states that a reader needs: one in REFRESH seconds, and the last. Sending each token would cost more than making it."""
     state, last = None, 0.0
     for state in states:

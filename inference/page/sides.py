@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from inference.chat_format import encode_chat
-from inference.engine import Engine
-from inference.loading import Source, fetch, load_model, load_tokenizer
+from inference.loading import Source, fetch
+from inference.runtime import open_engine
 
 # A fenced block from its own line on, closed or still growing; or a span between two single backticks on a line.
 CODE = re.compile(
@@ -22,18 +23,17 @@ class Side:
     name: str
     revision: str | None
     url: str | None
-    engine: Engine
+    engine: Any  # of inference/runtime.py
 
 
-def load_side(role: str, source: Source, dtype: str) -> Side:
+def load_side(role: str, source: Source, **loading: Any) -> Side:
     """A model, loaded, and what the page says of it."""
     revision, url = source.revision, None
     if source.kind == "hub":
         commit = fetch(source).name
         revision = commit[:12] if commit.startswith(source.revision) else f"{source.revision} ({commit[:12]})"
         url = f"https://huggingface.co/{source.hub_id}/tree/{commit}"
-    tokenizer, model = load_tokenizer(source), load_model(source, dtype)
-    return Side(role, source.hub_id or source.name, revision, url, Engine(model, tokenizer))
+    return Side(role, source.hub_id or source.name, revision, url, open_engine(source, **loading))
 
 
 def context_of(sides: list[Side]) -> int:
@@ -46,17 +46,25 @@ def longest_prompt(sides: list[Side], talks: list[list[dict]]) -> int:
     return max(len(encode_chat(side.engine.tokenizer, talk)) for side, talk in zip(sides, talks, strict=True))
 
 
-def answer_together(sides: list[Side], talks: list[list[dict]], **settings) -> Iterator[list[str]]:
-    """What each side has said so far, after each piece; the sides take turns, so that both answers grow together."""
+@dataclass(frozen=True)
+class Said:
+    """What a side has said so far. `cut`: it ended at the longest length, not by itself."""
+
+    text: str = ""
+    cut: bool = False
+
+
+def answer_together(sides: list[Side], talks: list[list[dict]], **settings) -> Iterator[list[Said]]:
+    """What each side has said, after each piece; the sides take turns, so that both answers grow together."""
     streams = dict(enumerate(side.engine.stream(talk, **settings) for side, talk in zip(sides, talks, strict=True)))
-    said = [""] * len(sides)
+    said = [Said()] * len(sides)
     while streams:
         for number, stream in list(streams.items()):
             piece = next(stream, None)
             if piece is None:
                 del streams[number]
             else:
-                said[number] += piece.text
+                said[number] = Said(said[number].text + piece.text, piece.finish_reason == "length")
         yield list(said)
 
 

@@ -104,10 +104,12 @@ def test_sides_that_take_turns_answer_as_each_does_alone(tiny):
     settings = {"max_new_tokens": 24, "sampling": Sampling(0.8, 0.9), "seed": 3}
     steps = list(answer_together([side(tiny), side(tiny)], [CHATS[0], CHATS[3]], **settings))
     engine = Engine(*tiny)
-    assert steps[-1] == [
-        "".join(piece.text for piece in engine.stream(chat, **settings)) for chat in (CHATS[0], CHATS[3])
-    ]
-    assert any(all(0 < len(text) < len(whole) for text, whole in zip(step, steps[-1], strict=True)) for step in steps)
+    alone = [list(engine.stream(chat, **settings)) for chat in (CHATS[0], CHATS[3])]
+    assert [one.text for one in steps[-1]] == ["".join(piece.text for piece in pieces) for pieces in alone]
+    assert [one.cut for one in steps[-1]] == [pieces[-1].finish_reason == "length" for pieces in alone]
+    assert any(
+        all(0 < len(one.text) < len(end.text) for one, end in zip(step, steps[-1], strict=True)) for step in steps
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,9 +137,8 @@ def test_a_model_of_the_hub_is_told_with_tag_and_commit(tiny, monkeypatch, tmp_p
 
     commit = "1a2b3c4d5e6f" + "0" * 28
     monkeypatch.setattr(sides, "fetch", lambda source: tmp_path / commit)
-    monkeypatch.setattr(sides, "load_model", lambda source, dtype: tiny[0])
-    monkeypatch.setattr(sides, "load_tokenizer", lambda source: tiny[1])
-    found = sides.load_side("tuned", resolve("alice/x@v1"), "float32")
+    monkeypatch.setattr(sides, "open_engine", lambda source, dtype: Engine(*tiny))
+    found = sides.load_side("tuned", resolve("alice/x@v1"), dtype="float32")
     assert (found.name, found.revision) == ("alice/x", "v1 (1a2b3c4d5e6f)")
     assert found.url == f"https://huggingface.co/alice/x/tree/{commit}"
-    assert sides.load_side("tuned", resolve(f"alice/x@{commit}"), "float32").revision == "1a2b3c4d5e6f"
+    assert sides.load_side("tuned", resolve(f"alice/x@{commit}"), dtype="float32").revision == "1a2b3c4d5e6f"

@@ -273,3 +273,14 @@ def test_bounds_hold_for_programs_too(scripted, wrong):
         client.predict(*wrong, api_name="/ask")
     client.predict("a" * 20_001, "English", 0.0, 1.0, 16, 0, api_name="/ask")
     assert engine.asked == []
+
+
+def test_an_answer_that_was_cut_is_told_for_its_side(visitor, tiny_url, scripted):
+    visitor.visit(tiny_url)
+    ask(visitor, QUESTION)
+    assert visitor.status().endswith(
+        "Cut at the longest length: Base, Tuned."
+    )  # the random model never ends in 24 tokens
+    visitor.visit(scripted[0])
+    ask(visitor, QUESTION)
+    assert "Cut" not in visitor.status()
