@@ -178,10 +178,12 @@ class Part:
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
+    """What a line holds; None for one that was cut, or that a crash of the machine left as rubbish."""
     try:
-        return json.loads(line) if line.endswith(b"\n") else None
+        record = json.loads(line)
     except ValueError:
         return None
+    return record if isinstance(record, dict) and line.endswith(b"\n") else None
 
 
 def told_changes(old: dict[str, Any], new: dict[str, Any]) -> str:

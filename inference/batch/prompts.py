@@ -25,7 +25,7 @@ WRITTEN = ("response", "finish_reason", "tokens", "sample")  # keys of the outpu
 
 @dataclass(frozen=True)
 class Prompts:
-    """The rows, each kept as a line of JSON: a million short ones take 0.2 GB so, and several times that as objects."""
+    """The rows, each kept as a line of JSON: a million of 120 bytes take 0.3 GB so, and several times that as objects."""
 
     lines: list[bytes]
     blank: int = 0
@@ -47,7 +47,10 @@ class Prompts:
 
     def sha256(self) -> str:
         """Digest of all rows in their order; of neither blank lines nor how the JSON was spelt."""
-        return hashlib.sha256(b"\n".join(self.lines)).hexdigest()
+        hashed = hashlib.sha256()
+        for line in self.lines:
+            hashed.update(line + b"\n")
+        return hashed.hexdigest()
 
 
 def read_prompts(name: str) -> Prompts:
