@@ -1,34 +1,39 @@
 """Answer a file of prompts: python -m inference.generate MODEL --prompts FILE --output FILE [--batch-size 32]
 
-JSONL in: `id`, `prompt` (a text or a list of messages). JSONL out: the same rows in the same order, each with `response`
-and `finish_reason`. Finished rows are kept in OUTPUT.part; the same command continues from there.
+In: JSONL (`prompt`: a text or a list of messages; `id`; other keys are kept) or plain text (.txt, or - for stdin: a prompt a line).
+Out: JSONL, the same rows in the same order, each with `response`, `finish_reason` (stop, length) and `tokens`, and with
+--samples also `sample`. Finished answers are kept in OUTPUT.part; the same command continues from there.
 """
 
 import argparse
 import hashlib
-import json
-import os
 import sys
+from array import array
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from command import UserError, run_command
-from inference.chat_format import check_conversation, encode_chat
+from inference.batch.lengths import prompt_lengths, rows_too_long
+from inference.batch.part import TOO_LONG, Part, part_folder
+from inference.batch.progress import Progress, duration
+from inference.batch.prompts import STDIN, Prompts, read_prompts
 from inference.loading import (
-    DTYPE_HELP,
-    DTYPES,
     Source,
+    adapter_base,
     default_dtype,
-    load_model,
+    fetch,
     load_tokenizer,
     resolve,
     weights_sha256,
 )
-from inference.options import MODEL_HELP, add_sampling, check_sampling, chosen_sampling
-from inference.rules import read_generation, sampling_of
-from run_folder import whole_file
+from inference.options import MODEL_HELP, add_loading, add_sampling, check_sampling, chosen_sampling, loading_options
+from inference.rules import Rules, Sampling, read_rules
+from inference.runtime import open_engine
 
-MOST_SHOWN = 20  # malformed lines told one by one
+CHUNK = 64  # batches that the engine gets at a time: it keeps all their prompts as token ids, and idles a little at each end
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,194 +41,171 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m inference.generate", description="Answer a file of prompts.", allow_abbrev=False
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
-    parser.add_argument("--prompts", type=Path, required=True, help="JSONL with id and prompt")
-    parser.add_argument("--output", type=Path, required=True, help="JSONL to write")
-    add_sampling(parser, 512)
     parser.add_argument(
-        "--batch-size",
-        type=int,
-        default=32,
-        help="prompts at a time (default 32); but for rounding, answers do not depend on it",
+        "--prompts",
+        metavar="FILE",
+        required=True,
+        help="JSONL with `prompt` and, if wanted, `id`; or .txt, a prompt a line; - is such text from stdin",
     )
-    parser.add_argument("--dtype", choices=DTYPES, help=DTYPE_HELP)
+    parser.add_argument("--output", metavar="FILE", type=Path, required=True, help="JSONL to write")
+    parser.add_argument("--system", metavar="TEXT", default="", help="system message of the prompts that have none")
+    parser.add_argument("--samples", type=int, default=1, help="answers to each prompt (default 1)")
+    parser.add_argument(
+        "--skip-long",
+        action="store_true",
+        help=f"give prompts that leave no room for an answer the finish_reason {TOO_LONG} (default: refuse to begin)",
+    )
+    add_sampling(parser, 512)
+    parser.add_argument("--batch-size", type=int, default=32, help="answers at a time (default 32)")
+    add_loading(parser)
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     options = build_parser().parse_args(argv)
-    check_sampling(options)
-    if options.batch_size < 1:
-        raise UserError(f"--batch-size {options.batch_size} must be 1 or more.")
-    if options.output.is_dir() or options.output.resolve() == options.prompts.resolve():
-        raise UserError(f"--output {options.output} is a folder or the file of prompts itself. Name another file.")
-    rows, source = read_prompts(options.prompts), resolve(options.model)
-    options.dtype = options.dtype or default_dtype()
-    options.sampling = chosen_sampling(sampling_of(read_generation(source)[0]), options)
-    part = Part(options.output.with_name(f"{options.output.name}.part"), settings(options, source, rows))
-    if part.is_done(options.output):
-        print(f"{options.output} is done: {len(rows)} answers with these settings", file=sys.stderr)
-        return 0
-    answer(rows, part, source, options)
-    part.finish(options.output, rows)
-    print(f"{options.output}: {len(rows)} answers", file=sys.stderr)
+    check_options(options)
+    prompts, source = read_prompts(options.prompts), resolve(options.model)
+    with part_folder(options.output) as folder:
+        tokenizer = load_tokenizer(source)
+        rules = read_rules(source, tokenizer)
+        sampling = checked_sampling(rules, options)
+        chosen = settings(prompts, source, rules, sampling, options)
+        part = Part(folder, options.output, chosen, len(prompts), options.samples)
+        if part.is_done():
+            say(f"{options.output} is done: {len(prompts):,} prompts with these settings")
+            return 0
+        lengths = prompt_lengths(prompts, tokenizer, options.system)
+        part.skip(rows_too_long(prompts, lengths, rules.context, options.max_new_tokens, options.skip_long))
+        say(f"{source.name}: {told_settings(prompts, sampling, options)}")
+        part.tell_changes()
+        with part.opened():
+            progress = run(part, prompts, lengths, sampling, source, options)
+            counts = part.finish(prompts, named(source))
+    say(summary(options, counts, progress))
     return 0
 
 
-def read_prompts(path: Path) -> list[dict]:
-    """The rows. UserError lists every malformed line as file:line and why."""
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise UserError(f"--prompts {path}: {error.strerror}. Give a JSONL file.") from None
-    rows, faults, seen = [], [], {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            check_row(row, seen, number)
-            rows.append(row)
-        except (UserError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            faults.append(f"{path}:{number}: {error}")
-    if faults:
-        more = [f"and {len(faults) - MOST_SHOWN} more"] if len(faults) > MOST_SHOWN else []
-        raise UserError("\n".join([f"{len(faults)} malformed lines in {path}", *faults[:MOST_SHOWN], *more]))
-    if not rows:
-        raise UserError(f"--prompts {path} has no rows.")
-    return rows
+def check_options(options: argparse.Namespace) -> None:
+    """UserError for a value that cannot be meant, before anything is read."""
+    check_sampling(options)
+    for name in ("batch_size", "samples"):
+        if getattr(options, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} must be 1 or more.")
+    if str(options.output) == "-" or (options.output.exists() and not options.output.is_file()):
+        raise UserError(f"--output {options.output}: the answers need an ordinary file, to survive a stop. Name one.")
+    if options.prompts != STDIN and options.output.resolve() == Path(options.prompts).resolve():
+        raise UserError(f"--output {options.output} is the file of prompts itself. Name another file.")
 
 
-def check_row(row: object, seen: dict, number: int) -> None:
-    """UserError unless the row has an id of its own and a prompt."""
-    if not isinstance(row, dict):
-        raise UserError("not a JSON object")
-    if not isinstance(row.get("id"), str | int) or isinstance(row.get("id"), bool):
-        raise UserError("`id` must be a text or a whole number")
-    if row["id"] in seen:
-        raise UserError(f"`id` {row['id']!r} is also on line {seen[row['id']]}")
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise UserError("holds a lone surrogate (\\ud800 to \\udfff), which is no character") from None
-    seen[row["id"]] = number
-    if isinstance(row.get("prompt"), str) and row["prompt"]:
-        return
-    if not isinstance(row.get("prompt"), list):
-        raise UserError("`prompt` must be a text that is not empty, or a list of messages")
-    check_conversation(row["prompt"])
+def checked_sampling(rules: Rules, options: argparse.Namespace) -> Sampling:
+    """What was asked for, else the model's own. UserError if it makes no sense with the other options or the model."""
+    if rules.template is None:
+        raise UserError(f"MODEL {options.model} has no chat template. Use an instruct or chat model.")
+    sampling = chosen_sampling(rules.sampling, options)
+    if options.samples > 1 and sampling.temperature == 0:
+        raise UserError(
+            f"--samples {options.samples}: greedy decoding gives the same answer every time. "
+            "Give a --temperature above 0, or leave --samples away."
+        )
+    return sampling
 
 
-def settings(options: argparse.Namespace, source: Source, rows: list[dict]) -> dict:
-    """All that decides the answers; the batch size does not, but for rounding. A model folder counts by its weights, not by its name."""
-    prompts = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
-    weights = weights_sha256(source.path) if source.path else None
+def settings(
+    prompts: Prompts, source: Source, rules: Rules, sampling: Sampling, options: argparse.Namespace
+) -> dict[str, Any]:
+    """All that decides the answers, as it is compared and stored. A model counts by its files, not by its name."""
+    loading = loading_options(options)
+    if source.kind != "gguf":  # of a GGUF file the runtime decides
+        loading["dtype"] = loading["dtype"] or default_dtype()
     return {
-        "model": {"spec": source.spec, "sha256": weights},
-        "dtype": options.dtype,
-        "prompts_sha256": prompts,
+        "model_sha256": digest_of(source),
+        "template_sha256": hashlib.sha256(rules.template.encode()).hexdigest(),
+        "stop_ids": list(rules.stop_ids),
+        "prompts_sha256": prompts.sha256(),
+        "system": options.system,
+        "loading": loading,
         "max_new_tokens": options.max_new_tokens,
-        "sampling": asdict(options.sampling),
+        "sampling": asdict(sampling),
         "seed": options.seed,
+        "samples": options.samples,
     }
 
 
-class Part:
-    """The finished rows beside the output: the settings in the first line, then an answer a line, as they come.
-
-    When all are there, the output is written from it, whole, and only the settings stay, with the output's digest, in
-    OUTPUT.settings.json: that is how a second call knows that it is done.
-    """
-
-    def __init__(self, path: Path, settings: dict):
-        self.path, self.settings = path, settings
-        self.mark = path.with_suffix(".settings.json")
-        self.answers: dict[int, dict] = {}
-
-    def is_done(self, output: Path) -> bool:
-        """Whether the output was finished with these very settings and is unchanged since."""
-        if not self.mark.is_file() or not output.is_file():
-            return False
-        digest = hashlib.sha256(output.read_bytes()).hexdigest()
-        return json.loads(self.mark.read_text(encoding="utf-8")) == {**self.settings, "output_sha256": digest}
-
-    def open(self):
-        """The file to append to, with the answers of an interrupted call read; anew if the settings are others."""
-        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.is_file() else []
-        whole = [line for line in lines if line.endswith(b"\n")]  # a kill can cut the last line
-        try:
-            records = [json.loads(line) for line in whole]
-        except ValueError:
-            raise UserError(
-                f"{self.path} is not the part of an earlier call. Move it away, or name another --output."
-            ) from None
-        if records and records[0] != self.settings:
-            print(
-                f"the settings, the prompts or the model changed since {self.path} was begun: starting anew",
-                file=sys.stderr,
-            )
-            whole, records = [], []
-        self.answers = {answer["row"]: answer for answer in records[1:]}
-        with whole_file(self.path, "wb") as stream:
-            stream.writelines(whole or [json.dumps(self.settings).encode() + b"\n"])
-        return self.path.open("a", encoding="utf-8")
-
-    def finish(self, output: Path, rows: list[dict]) -> None:
-        """Write the output in the order of the prompts, and forget the part."""
-        text = ""
-        for number, row in enumerate(rows):
-            answer = self.answers[number]
-            text += (
-                json.dumps(
-                    {**row, "response": answer["response"], "finish_reason": answer["finish_reason"]},
-                    ensure_ascii=False,
-                )
-                + "\n"
-            )
-        with whole_file(output) as stream:
-            stream.write(text)
-        with whole_file(self.mark) as stream:
-            json.dump({**self.settings, "output_sha256": hashlib.sha256(text.encode()).hexdigest()}, stream)
-        self.path.unlink()
+def digest_of(source: Source) -> str:
+    """SHA-256 of the weights; of an adapter also its base's, after a +."""
+    path = fetch(source)
+    base = f"+{digest_of(adapter_base(path))}" if (path / "adapter_config.json").is_file() else ""
+    return weights_sha256(path) + base
 
 
-def answer(rows: list[dict], part: Part, source: Source, options: argparse.Namespace) -> None:
-    """Answer the rows that the part lacks, with a progress bar, each kept as soon as it is there."""
-    with part.open() as stream:
-        left = [number for number in range(len(rows)) if number not in part.answers]
-        if part.answers:
-            print(f"continuing: {len(part.answers)} of {len(rows)} answers are there", file=sys.stderr)
-        if not left:
-            return
-        tokenizer = load_tokenizer(source)
-        check_lengths([rows[number] for number in left], tokenizer, options.max_new_tokens)
-        model = load_model(source, options.dtype)
-        from tqdm import tqdm
-
-        from inference.engine import Engine
-
-        settings = {name: getattr(options, name) for name in ("max_new_tokens", "sampling", "seed", "batch_size")}
-        answers = Engine(model, tokenizer).generate([as_conversation(row) for row in rows], only=left, **settings)
-        for found in tqdm(answers, total=len(rows), initial=len(part.answers), unit="answer"):
-            record = {"row": found.index, "response": found.text, "finish_reason": found.finish_reason}
-            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
-            stream.flush()
-            part.answers[found.index] = record
-        os.fsync(stream.fileno())
+def named(source: Source) -> dict[str, str | None]:
+    """What the model was called, for the record; a Hub model with its commit."""
+    revision = fetch(source).name if source.kind == "hub" else source.revision
+    return {"model": source.spec, "name": source.name, "revision": revision}
 
 
-def check_lengths(rows: list[dict], tokenizer, max_new_tokens: int) -> None:
-    """UserError with the ids of the prompts that leave no room for an answer, before the model is loaded."""
-    room = tokenizer.model_max_length - max_new_tokens
-    long = [row["id"] for row in rows if len(encode_chat(tokenizer, as_conversation(row))) > room]
-    if long:
-        raise UserError(
-            f"prompt {', '.join(map(repr, long[:MOST_SHOWN]))}: longer than {room} tokens, which is the model's context "
-            f"less --max-new-tokens {max_new_tokens}. Shorten or remove."
-        )
+def told_settings(prompts: Prompts, sampling: Sampling, options: argparse.Namespace) -> str:
+    """In a line for the user, before the work."""
+    seed = f", seed {options.seed}" if sampling.temperature else ""
+    samples = f" × {options.samples} samples" if options.samples > 1 else ""
+    blank = f" ({prompts.blank:,} blank lines skipped)" if prompts.blank else ""
+    return f"{sampling.told()}{seed}, at most {options.max_new_tokens:,} new tokens; {len(prompts):,} prompts{samples}{blank}"
 
 
-def as_conversation(row: dict) -> list[dict]:
-    return row["prompt"] if isinstance(row["prompt"], list) else [{"role": "user", "content": row["prompt"]}]
+def run(
+    part: Part, prompts: Prompts, lengths: array, sampling: Sampling, source: Source, options: argparse.Namespace
+) -> Progress:
+    """Answer what the part lacks, the longest prompts first, each answer kept as soon as it is there."""
+    todo = sorted(part.left(), key=lambda number: -lengths[number // options.samples])
+    if len(todo) < part.wanted():
+        say(f"continuing: {part.wanted() - len(todo):,} of {part.wanted():,} answers are there")
+    if todo:  # else the weights are not needed
+        engine = open_engine(source, **loading_options(options))
+        part.begin(engine.made_by())
+    progress = Progress(part.wanted(), [lengths[number // options.samples] for number in todo], options.batch_size)
+    try:
+        for start in range(0, len(todo), CHUNK * options.batch_size):
+            chunk = todo[start : start + CHUNK * options.batch_size]
+            for number, found in answers(engine, chunk, prompts, sampling, options):
+                part.add(number, found.text, found.finish_reason, len(found.token_ids))
+                progress.add(lengths[number // options.samples], len(found.token_ids))
+    except KeyboardInterrupt:
+        kept = f"{part.wanted() - len(part.left()):,} of {part.wanted():,} answers are kept"
+        raise KeyboardInterrupt(f"{kept}; the same command continues from there.") from None
+    finally:
+        progress.close()
+    return progress
+
+
+def answers(
+    engine: Any, numbers: list[int], prompts: Prompts, sampling: Sampling, options: argparse.Namespace
+) -> Iterator[tuple[int, Any]]:
+    """Yield (number, Answer) as they finish. The first sample of a prompt is the same however many there are."""
+    rows = [divmod(number, options.samples) for number in numbers]
+    found = engine.generate(
+        [prompts.conversation(row, options.system) for row, _ in rows],
+        max_new_tokens=options.max_new_tokens,
+        sampling=sampling,
+        seed=options.seed,
+        batch_size=options.batch_size,
+        streams=[row + (sample << 32) for row, sample in rows],
+    )
+    for answer in found:
+        yield numbers[answer.index], answer
+
+
+def summary(options: argparse.Namespace, counts: Counter, progress: Progress) -> str:
+    """The last line: what is there, and how fast this call was."""
+    long = f", {counts[TOO_LONG]:,} left out (prompt too long)" if counts[TOO_LONG] else ""
+    return (
+        f"{options.output}: {counts['stop'] + counts['length']:,} answers, {counts['stop']:,} ended by themselves, "
+        f"{counts['length']:,} cut at {options.max_new_tokens:,} tokens{long}; {counts['tokens']:,} tokens. "
+        f"This call: {progress.answers:,} answers in {duration(progress.seconds())}, {progress.speed():,.0f} tokens/s"
+    )
+
+
+def say(message: str) -> None:
+    print(message, file=sys.stderr)
 
 
 if __name__ == "__main__":
