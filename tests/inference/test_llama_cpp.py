@@ -142,7 +142,7 @@ def test_budgets_are_each_rows_own_and_fill_the_context_exactly(engine):
     chat = [{"role": "user", "content": "qxz" * 140}]
     length = len(engine._prompt(0, chat, 1, WARM, "").token_ids)
     rest = engine.context - length
-    assert 5 < rest < 60
+    assert 5 < rest < 100
     answer = next(engine.generate([chat], max_new_tokens=rest, sampling=Sampling(temperature=50.0), seed=3))
     assert len(answer.token_ids) == rest or answer.finish_reason == "stop"
     with pytest.raises(
@@ -219,13 +219,11 @@ def test_ctrl_c_while_the_prompt_is_read_ends_the_work(engine, monkeypatch):
 
 
 def test_a_process_that_died_is_one_sentence(engine):
-    stream = engine.stream(CHATS[6], max_new_tokens=440, sampling=Sampling(temperature=3.0))
-    next(stream)
     child = engine._process._child.pid
     os.kill(child, signal.SIGSTOP)  # else it might be through before it dies
     threading.Timer(0.2, os.kill, (child, signal.SIGKILL)).start()
     with pytest.raises(WorkError, match=r"llama\.cpp ended while it answered .*SIGKILL"):
-        list(stream)
+        list(engine.stream(CHATS[0], max_new_tokens=4))
 
 
 def test_nothing_listens_on_a_port_and_nothing_outlives_its_parent(file):
