@@ -55,6 +55,13 @@ NOTE = (
     "transformers serve, llama.cpp: asked, and judged by the number of prompt tokens they counted. Ollama: not run; its template by "
     "Go's text/template, its tokens by llama.cpp with control tokens parsed, as its runner does. vLLM was not tried."
 )
+DIFFERENCES = {
+    "training": "Refuses a row with a control token of the model, by design; `refused` counts them and nothing else.",
+    "llama_cpp": "Its server continues a conversation that ends with an assistant's turn instead of asking for a new one "
+    "(--no-prefill-assistant), and its `trim` takes away ASCII blanks alone, Python's every Unicode blank (U+3000, U+00A0).",
+    "ollama": "Its template language cannot trim, so blanks around a message stay where the model's own template (Llama 3's) takes "
+    "them away; and Ollama makes one message of two in a row with the same role.",
+}
 
 Conversation = list[dict[str, str]]
 Ids = list[int]
@@ -322,6 +329,7 @@ def main() -> int:
     record: dict[str, Any] = {
         "conversations": len(conversations),
         "versions": {name: version(name) for name in ("transformers", "tokenizers", "xllamacpp", "gguf")},
+        "differences": DIFFERENCES,
         "note": NOTE,
         "models": {},
     }
