@@ -122,9 +122,12 @@ def read_generation(source: Source) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is no JSON object ({error}). Copy or download the model again.") from None
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}). Copy or download the model again.") from None
+    if not isinstance(record, dict):
+        raise UserError(f"{path} is not a JSON object. Copy or download the model again.")
+    return record
 
 
 def _read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
