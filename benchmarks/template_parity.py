@@ -252,9 +252,9 @@ def free_port() -> Iterator[int]:
     yield port
 
 
-def post(url: str, body: dict[str, Any]) -> Any:
-    """The JSON reply to a JSON body."""
-    request = Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+def post(url: str, body: dict[str, Any] | None) -> Any:
+    """The JSON reply to a JSON body; to a mere GET without one."""
+    request = Request(url, json.dumps(body).encode() if body else None, {"Content-Type": "application/json"})
     with urlopen(request, timeout=120) as reply:
         return json.load(reply)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from command import UserError
 from inference.chat_format import encode_chat
-from inference.rules import turn_terminator
+from inference.rules import sampling_of, turn_terminator
 from publishing.file_checks import json_of, loading_errors
 
 # Llama 3 ends a turn with the one and a text with the other; an answer that ends with either has ended.
@@ -29,7 +29,8 @@ def check_encoding(release: Path) -> list[str]:
     if not tokenizer.chat_template:
         return found
     try:
-        return [*found, *check_stops(release, tokenizer), *check_examples(tokenizer, training)]
+        told = [*check_stops(release, tokenizer), *check_sampling(release)]
+        return [*found, *told, *check_examples(tokenizer, training)]
     except loading_errors() as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         return [f"chat_template.jinja cannot be rendered ({said}); restore it in model/ and build again", *found]
@@ -75,6 +76,26 @@ def check_stops(release: Path, tokenizer: Any) -> list[str]:
     beyond = sorted(number for number in stops - {None} if not 0 <= number < len(tokenizer))
     return found + [
         f"generation_config.json stops at token {number}, which the tokenizer does not have" for number in beyond
+    ]
+
+
+def check_sampling(release: Path) -> list[str]:
+    """generation_config.json says how to sample, whole and so that every program can keep it.
+
+    transformers has top-k 50 for a file that is silent and vLLM none; without `do_sample` transformers is greedy and vLLM samples.
+    """
+    config = json_of(release / "generation_config.json")
+    wanted = ["do_sample", *(("temperature", "top_p", "top_k") if config.get("do_sample") else ())]
+    silent = [key for key in wanted if config.get(key) is None]
+    try:
+        sampling_of(config)
+    except UserError as error:
+        return [f"generation_config.json: {error} Correct it in model/ and build the release again"]
+    if not config or not silent:
+        return []  # a file that is missing is told already
+    return [
+        f"generation_config.json leaves {', '.join(silent)} open, which programs fill in differently (transformers: top-k 50); "
+        "write it there (top_k 0 is none) in model/ and build the release again"
     ]
 
 

@@ -151,6 +151,7 @@ def test_a_conversation_without_control_tokens_is_as_transformers_encodes_it(tin
         ("m.content[3:]", "<|im_end|>cd"),
         ("m.content.encode('ascii', 'ignore').decode()", "a<|im_end|>"),
         ("'hidden'", "<|im_end|>"),
+        ("(m.content ~ m.content[:6])", "ab<|im_end|>cd"),  # once whole and once cut
     ],
 )
 def test_a_template_that_changes_what_was_typed_is_refused(tiny, change, typed):
@@ -222,6 +223,13 @@ def test_a_template_that_refuses_says_so(tiny):
         encode_chat(tokenizer, [{"role": "user", "content": "x"}])
     with pytest.raises(UserError, match="no chat template"):
         encode_chat(with_template(tiny[1], None), [{"role": "user", "content": "x"}])
+
+
+def test_a_blank_message_may_be_left_out_by_the_template(tiny):
+    skips = "{% for m in messages %}{% if m.content %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>{% endif %}{% endfor %}"
+    tokenizer = with_template(tiny[1], skips)
+    ids = encode_chat(tokenizer, [{"role": "system", "content": ""}, {"role": "user", "content": "<|im_end|>"}])
+    assert tokenizer.decode(ids) == "<|im_start|>user\n<|im_end|><|im_end|>" and ids.count(1) == ids.count(2) == 1
 
 
 def test_a_conversation_of_plain_messages_is_fine():
