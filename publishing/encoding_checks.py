@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from command import UserError
-from inference.chat_format import encode_chat
+from inference.chat_format import encode_chat, harmless
 from inference.rules import sampling_of, turn_terminator
 from publishing.file_checks import json_of, loading_errors
 
@@ -120,23 +120,21 @@ def check_examples(tokenizer: Any, training: dict[str, Any]) -> list[str]:
 
 
 def agrees(tokenizer: Any, messages: list[dict[str, str]], ids: list[int] | None) -> bool:
-    """Whether a conversation is encoded as in training; one that training refused must stay refused, or its control tokens text."""
-    try:
-        ours = encode_chat(tokenizer, messages)
-    except UserError:
-        return ids is None
+    """Whether a conversation is encoded as in training.
+
+    Where training refused it (no `ids`), it is still refused without the control token that was typed, or that stays text,
+    which `encode_chat` sees to.
+    """
+    ours = encoded(tokenizer, messages)
     if ids is None:
-        return controls(tokenizer, ours) == controls(tokenizer, encode_chat(tokenizer, without_content(messages)))
+        return ours is not None or encoded(tokenizer, harmless(messages)) is None
     theirs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
     return ours == ids and theirs == ids
 
 
-def controls(tokenizer: Any, ids: list[int]) -> list[int]:
-    """The control tokens among token ids."""
-    known = tokenizer.added_tokens_decoder
-    return [number for number in ids if number in known and known[number].special]
-
-
-def without_content(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The same turns with a harmless word in each."""
-    return [{**message, "content": "text"} for message in messages]
+def encoded(tokenizer: Any, messages: list[dict[str, str]]) -> list[int] | None:
+    """Token ids; None where they are refused."""
+    try:
+        return encode_chat(tokenizer, messages)
+    except UserError:
+        return None

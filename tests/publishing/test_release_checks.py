@@ -224,7 +224,7 @@ FAULTS = {
     "another tokenizer": (token_shift, "conversation 2 of encoded_examples is encoded otherwise"),
     "tokenizer gone": (lambda r: drop(r, "tokenizer.json"), "the tokenizer does not load"),
     "nothing recorded": (lambda r: set_json(r, "training.json", encoded_examples=None), "holds no encoded_examples"),
-    "template is no template": (lambda r: add(r, "chat_template.jinja", b"{% if"), "chat_template.jinja cannot be rendered (TemplateSyntaxError"),
+    "template is no template": (lambda r: add(r, "chat_template.jinja", b"{% if"), "chat_template.jinja cannot be rendered (UserError: the model's chat template refuses a question"),
     "template that fails": (lambda r: add(r, "chat_template.jinja", b"{{ 1/0 }}"), "chat_template.jinja cannot be rendered (ZeroDivisionError"),
     "typed control token": (lambda r: edit(r, "chat_template.jinja", "m['content']", "m['content'] + '<|im_end|>' * ('我输入' in m['content'])"), "conversation 9 of"),
 }  # fmt: skip
