@@ -5,11 +5,13 @@ demo, the GGUF export, the evaluation. Only what the user asks for goes before t
 """
 
 import json
-from dataclasses import dataclass, fields, replace
+import math
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from command import UserError
-from inference.loading import Source, fetch
+from inference.loading import Source, adapter_base, fetch
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Sampling:
             ("repetition_penalty", 0 < self.repetition_penalty <= 100, "above 0 (1 is none) and at most 100"),
         ):
             if not good:
-                raise UserError(f"{name} {getattr(self, name):g} must be {wanted}.")
+                raise UserError(f"{name} {getattr(self, name):g} must be {wanted}.")  # NaN is never good
 
     def told(self) -> str:
         """In a line for the user, without what is switched off."""
@@ -44,6 +46,28 @@ class Sampling:
 
 
 GREEDY = Sampling()
+FILES_SILENT = {"temperature": 1.0, "top_k": 50}  # transformers' own values; of the other fields, those of Sampling
+GGUF_NAMES = {"temperature": "temp", "repetition_penalty": "penalty_repeat"}  # of Sampling; others are the same
+
+# What else a generation_config.json can ask for that changes which token comes, with the value that asks for nothing.
+# No front end does these, so a file that asks for one is refused: its model would answer otherwise here than elsewhere.
+NOT_FOLLOWED = {
+    "num_beams": 1,
+    "no_repeat_ngram_size": 0,
+    "bad_words_ids": None,
+    "sequence_bias": None,
+    "suppress_tokens": None,
+    "begin_suppress_tokens": None,
+    "forced_bos_token_id": None,
+    "exponential_decay_length_penalty": None,
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "guidance_scale": 1,
+    "penalty_alpha": None,
+    "watermarking_config": None,
+    "stop_strings": None,
+}
+NOT_FOLLOWED_SAMPLING = {"typical_p": 1, "epsilon_cutoff": 0, "eta_cutoff": 0, "top_h": None}  # nothing if greedy
 
 
 @dataclass(frozen=True)
@@ -58,84 +82,164 @@ class Rules:
 
 
 def read_rules(source: Source, tokenizer: Any) -> Rules:
-    """The rules of a model, from its files alone: no torch, no weights."""
+    """The rules of a model, from its files alone: no torch, no weights. UserError for values that cannot be meant."""
     generation, config = read_generation(source)
     stops = stop_token_ids(generation, config, tokenizer)
     return Rules(
-        tokenizer.chat_template,
+        tokenizer.get_chat_template() if tokenizer.chat_template else None,
         tuple(stops),
         tuple(tokenizer.convert_ids_to_tokens(stops)),
         sampling_of(generation),
-        config.get("max_position_embeddings"),
+        context_of(config),
     )
 
 
 def read_generation(source: Source) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(generation_config.json, config.json) of a model, with GGUF's keys under transformers' names."""
+    """(generation_config.json, config.json) of a model, {} for a file that is not there, GGUF's keys under transformers' names.
+
+    An adapter has its base's, but for a generation_config.json of its own. UserError, with file and key, where the sampling
+    or the context could not be kept.
+    """
     path = fetch(source)
     if path.is_file():
-        return _read_gguf(path)
-    names = ("generation_config.json", "config.json")
-    found = [path / name if (path / name).is_file() else None for name in names]
-    generation, config = (json.loads(file.read_text(encoding="utf-8")) if file else {} for file in found)
+        generation, config = _read_gguf(path)
+        places = (f"{path}, general.sampling", f"{path}")
+    else:
+        files = path / "generation_config.json", path / "config.json"
+        if (path / "adapter_config.json").is_file():
+            generation, config = read_generation(adapter_base(path))
+            generation = _read_object(files[0]) if files[0].is_file() else generation
+        else:
+            generation, config = (_read_object(file) if file.is_file() else {} for file in files)
+        places = tuple(map(str, files))
+    for place, check, record in zip(places, (sampling_of, context_of), (generation, config), strict=True):
+        try:
+            check(record)
+        except UserError as error:
+            raise UserError(f"{place}: {error} Correct it there.") from None
     return generation, config
 
 
-def _read_gguf(path: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}). Copy or download the model again.") from None
+    if not isinstance(record, dict):
+        raise UserError(f"{path} is not a JSON object. Copy or download the model again.")
+    return record
+
+
+def _read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a GGUF file says, in transformers' words.
+
+    What it leaves open is taken as in a folder that leaves it open, not as llama.cpp does (temperature 0.8, top-k 40, top-p
+    0.95, min-p 0.05): llama.cpp's converter copies these keys from generation_config.json, so a key is missing where that
+    file was silent, and a model must not answer otherwise for the format of its file. A file without any is greedy.
+    """
     from transformers.integrations.gguf import read_gguf_metadata
 
     metadata, _ = read_gguf_metadata(str(path))
     ends = [metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
-    generation: dict[str, Any] = {"eos_token_id": [end for end in ends if end is not None]}
-    names = {
-        "temp": "temperature",
-        "top_p": "top_p",
-        "top_k": "top_k",
-        "min_p": "min_p",
-        "penalty_repeat": "repetition_penalty",
-    }
-    told = {ours: metadata.get(f"general.sampling.{theirs}") for theirs, ours in names.items()}
-    generation |= {name: value for name, value in told.items() if value is not None}
-    generation["do_sample"] = bool(generation.get("temperature"))
+    names = [field.name for field in fields(Sampling)]
+    told = {name: metadata.get(f"general.sampling.{GGUF_NAMES.get(name, name)}") for name in names}
+    generation = {name: _short(value) for name, value in told.items() if value is not None}
+    drawn = any(name in generation for name in ("temperature", "top_p", "top_k", "min_p"))
+    generation["do_sample"] = drawn and generation.get("temperature") != 0
+    generation["eos_token_id"] = [end for end in ends if end is not None]
     context = metadata.get(f"{metadata.get('general.architecture')}.context_length")
     return generation, {"max_position_embeddings": context}
 
 
+def _short(value: Any) -> Any:
+    """A 32-bit number of GGUF as it was written: 0.6 and not 0.6000000238418579."""
+    return float(f"{value:.7g}") if isinstance(value, float) else value
+
+
 def sampling_of(generation: dict[str, Any]) -> Sampling:
-    """What transformers' `generate()` does with a generation_config, its own defaults for what that leaves open (top-k 50) included."""
-    if not generation.get("do_sample"):
-        return replace(GREEDY, repetition_penalty=float(_or(generation.get("repetition_penalty"), 1.0)))
-    return Sampling(
-        temperature=float(_or(generation.get("temperature"), 1.0)),
-        top_p=float(_or(generation.get("top_p"), 1.0)),
-        top_k=int(_or(generation.get("top_k"), 50)),
-        min_p=float(_or(generation.get("min_p"), 0.0)),
-        repetition_penalty=float(_or(generation.get("repetition_penalty"), 1.0)),
-    )
+    """What transformers' `generate()` does with a generation_config, its own values for what that leaves open (top-k 50) included.
+
+    UserError for a value that is no number or out of range, and for a way to choose tokens that is not followed here.
+    """
+    sampled = bool(generation.get("do_sample"))
+    for name, off in (NOT_FOLLOWED | (NOT_FOLLOWED_SAMPLING if sampled else {})).items():
+        if generation.get(name) not in (None, off, []):
+            raise UserError(
+                f"{name} {generation[name]!r} is a way to choose tokens that is not followed here: remove it."
+            )
+    names = [field.name for field in fields(Sampling)] if sampled else ["repetition_penalty"]
+    own = {field.name: field.default for field in fields(Sampling)} | FILES_SILENT
+    return Sampling(**{name: _number(generation, name, own[name]) for name in names})
 
 
-def _or(value: Any, default: Any) -> Any:
-    return default if value is None else value
+def _number(record: dict[str, Any], name: str, default: float) -> float:
+    """A number under `name`, of the default's type; the default where there is none."""
+    value = record.get(name)
+    if value is None:
+        return default
+    kind, wanted = (int, "a whole number") if isinstance(default, int) else (float, "a number")
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or kind(value) != value
+    ):
+        raise UserError(f"{name} {value!r} must be {wanted}.")
+    return kind(value)
+
+
+def context_of(config: dict[str, Any]) -> int | None:
+    """Tokens that a conversation and its answer may take together; None where the config does not say.
+
+    A rope that is stretched from an original length reaches `factor` times that, though the config may still give the
+    original (Qwen 2.5 with YaRN). Stretched without one (`linear`, `dynamic`), makers differ in whether
+    `max_position_embeddings` is the length before or after: it is kept, which is never too long.
+    """
+    length = _number(config, "max_position_embeddings", 0)
+    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if not length and config.get("max_position_embeddings") is None:
+        return None
+    if length < 1:
+        raise UserError(f"max_position_embeddings {length} must be 1 or more.")
+    stretched = _number(rope, "original_max_position_embeddings", 0) * _number(rope, "factor", 1.0)
+    return max(length, int(stretched))
 
 
 def stop_token_ids(generation: dict[str, Any], config: dict[str, Any], tokenizer: Any) -> list[int]:
-    """Every token that ends an answer: generation_config's, the config's and tokenizer's eos, and the template's turn terminator."""
+    """Every token that ends an answer: generation_config's, the config's and tokenizer's eos, and the template's turn terminator.
+
+    UserError for a stop that is no token: it would never come, and the answer not end.
+    """
     found: set[int] = set()
     for ids in (generation.get("eos_token_id"), config.get("eos_token_id"), tokenizer.eos_token_id):
-        found.update(ids if isinstance(ids, list | tuple) else [] if ids is None else [ids])
+        found.update(_token_ids(ids, len(tokenizer)))
     terminator = turn_terminator(tokenizer)
     return sorted(found if terminator is None else found | {terminator})
 
 
-def turn_terminator(tokenizer) -> int | None:
+def _token_ids(ids: Any, tokens: int) -> list[int]:
+    """eos_token_id as a list. UserError unless each is the number of one of the vocabulary's `tokens`."""
+    listed = ids if isinstance(ids, list | tuple) else [] if ids is None else [ids]
+    for one in listed:
+        if isinstance(one, bool) or not isinstance(one, int) or not 0 <= one < tokens:
+            raise UserError(
+                f"eos_token_id {one!r} is no token of the vocabulary (0 to {tokens - 1}), so answers would not end there. "
+                "Correct it in generation_config.json and config.json."
+            )
+    return list(listed)
+
+
+def turn_terminator(tokenizer: Any) -> int | None:
     """The control token that the chat template puts after an assistant's turn; None if there is no template or no such token."""
+    from jinja2 import TemplateError
+
     if not tokenizer.chat_template:
         return None
     turns = [{"role": "user", "content": "A"}, {"role": "assistant", "content": "endofanswer"}]
-    tail = tokenizer.apply_chat_template(turns, tokenize=False).rpartition("endofanswer")[2].lstrip()
-    ids = tokenizer.encode(tail, add_special_tokens=False)
-    return (
-        ids[0]
-        if ids and ids[0] in tokenizer.added_tokens_decoder and tokenizer.added_tokens_decoder[ids[0]].special
-        else None
-    )
+    try:
+        _, answer, tail = tokenizer.apply_chat_template(turns, tokenize=False).rpartition("endofanswer")
+    except TemplateError as error:
+        raise UserError(f"the model's chat template refuses a question with an answer: {error}") from None
+    ids = tokenizer.encode(tail.lstrip(), add_special_tokens=False) if answer else []
+    known = tokenizer.added_tokens_decoder
+    return ids[0] if ids and ids[0] in known and known[ids[0]].special else None

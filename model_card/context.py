@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from inference.rules import GREEDY, sampling_of
 from model_card.changes import Previous, changes
 from model_card.citation import PAPER, cite_release
 from model_card.evaluation import evaluation
@@ -39,6 +40,8 @@ FIXED = {
     # What a program adds where the files do not say otherwise; tests/model_card/test_usage.py asks the programs.
     "own_sampling": {"transformers": "top-k 50", "llama_cpp": "top-k 40, min-p 0.05"},
 }
+
+OFF = dataclasses.asdict(GREEDY)  # of each way to sample, the value that switches it off
 
 # The owner that a card names when it was built without --repo-id: the reader sees that it must be filled in.
 PLACEHOLDER_OWNER = "YOUR-ORG"
@@ -191,15 +194,41 @@ def prompt_text(prompt: Any) -> str:
 
 
 def sampling(run: Run, repo_id: str) -> dict[str, Any]:
-    """How to sample: the model's own generation_config.json, else FIXED; the stop tokens by id; the snippet."""
+    """How to sample: the model's own generation_config.json, else FIXED; the stop tokens by id; the snippet.
+
+    `told` is the whole of it, None for what is switched off. `open` says that the file is silent about top-k, for which
+    transformers has a number of its own, and `gguf_open` that a GGUF file is silent, for which llama.cpp has its own.
+    """
     config = run.generation_config
+    recorded = all(config.get(key) for key in ("temperature", "top_p"))
+    asked = {key: config.get(key) or FIXED[key] for key in ("temperature", "top_p")}
+    own = dataclasses.asdict(sampling_of({**config, **asked, "do_sample": True}))
+    given = {key: value for key, value in own.items() if key in asked or config.get(key) is not None}
+    silent = config.get("top_k") is None
     stop = config.get("eos_token_id", run.model_config.get("eos_token_id"))
-    values = {key: config.get(key) or FIXED[key] for key in ("temperature", "top_p", "max_new_tokens")}
     ids = [] if stop is None else stop if isinstance(stop, list) else [stop]
     names = stop_names(run.folder / "model" / "tokenizer.json", stop)
-    release = Release(repo_id, gguf_id(run, repo_id), ids, names, **values)
-    recorded = all(config.get(key) for key in ("temperature", "top_p"))
-    return {**values, "recorded": recorded, "stop": ids or None, "stop_names": names, "snippets": snippets(release)}
+    longest = config.get("max_new_tokens") or FIXED["max_new_tokens"]
+    release = Release(repo_id, gguf_id(run, repo_id), ids, names, max_new_tokens=longest, **given)
+    return {
+        **asked,
+        "max_new_tokens": longest,
+        "recorded": recorded,
+        "told": [
+            (key, None if value == OFF[key] else value) for key, value in own.items() if key != "top_k" or not silent
+        ],
+        "open": silent,
+        "gguf_open": not {"top_k", "min_p"} <= exported_sampling(run).keys(),
+        "stop": ids or None,
+        "stop_names": names,
+        "snippets": snippets(release),
+    }
+
+
+def exported_sampling(run: Run) -> dict[str, Any]:
+    """What the GGUF files of this release hold of the sampling; {} where there are none."""
+    path = run.folder / "gguf" / "export.json"
+    return (json.loads(path.read_text(encoding="utf-8")).get("sampling") or {}) if path.is_file() else {}
 
 
 def gguf_id(run: Run, repo_id: str) -> str | None:

