@@ -101,13 +101,13 @@ def write_shard(path: Path, shapes: dict[str, tuple[int, ...]], slab: np.ndarray
 
 
 def write_tokenizer(folder: Path) -> None:
-    """A byte-level tokenizer with a ChatML template."""
+    """A byte-level tokenizer with a ChatML template. One merge: llama.cpp opens no file without any."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     control = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    vocabulary = control + sorted(pre_tokenizers.ByteLevel.alphabet())
-    inner = Tokenizer(models.BPE(vocab={text: number for number, text in enumerate(vocabulary)}, merges=[]))
+    vocabulary = [*control, *sorted(pre_tokenizers.ByteLevel.alphabet()), "ab"]
+    inner = Tokenizer(models.BPE(vocab={text: number for number, text in enumerate(vocabulary)}, merges=[("a", "b")]))
     inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     inner.add_special_tokens(control)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|im_end|>")
