@@ -62,6 +62,7 @@ def main() -> int:
     parser.add_argument(
         "--work", type=Path, default=Path(tempfile.gettempdir()) / "gguf_stops", help="keeps the answers"
     )
+    parser.add_argument("--threads", type=int, default=2, help="of llama.cpp (default 2; 1 on a busy machine)")
     options = parser.parse_args()
     source, export = resolve(options.model), read_json(options.gguf / "export.json")
     if source.kind != "folder":
