@@ -133,7 +133,7 @@ def write_file(path: Path, model: Any, type_name: str, tensors: list) -> dict[st
 
 def write_ollama(output: Path, model: Any, files: list[str]) -> None:
     """Modelfile for the smallest file, and the Hub's `template` and `params`; said, and none left, where there can be none."""
-    from inference.gguf.ollama import modelfile, parameters, params_file
+    from inference.gguf.ollama import modelfile, params_file
 
     rule, made = model.record["ollama"], ("Modelfile", "template", "params")
     if rule is None:
@@ -141,8 +141,8 @@ def write_ollama(output: Path, model: Any, files: list[str]) -> None:
             (output / name).unlink(missing_ok=True)
         print(f"no files for Ollama: {model.record['ollama_reason']}.")
         return
-    values = parameters([stop["text"] for stop in model.record["stops"]], model.record["sampling"])
-    texts = (modelfile(files[-1], rule["template"], values), rule["template"], params_file(values))
+    template, values = rule["template"], rule["parameters"]
+    texts = (modelfile(files[-1], template, values), template, params_file(values))
     for name, text in zip(made, texts, strict=True):
         with whole_file(output / name) as stream:
             stream.write(text)

@@ -1,6 +1,7 @@
 """The GGUF repository of a release: which files it holds, and its own short card in both languages."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ EXPORT = {
     "source": {"sha256": str},
     "files": {"*": {"type": str, "bytes": int, "sha256": str}},
     "stops": [{"id": int, "text": str}],
-    "sampling": {"temperature": int | float, "top_p": int | float},
+    "sampling": dict.fromkeys(("temperature", "top_p", "top_k", "min_p", "repetition_penalty"), int | float),
+    "sampling_order": str,
     "ollama": ({"default_system": str | None, "strips": bool}, type(None)),
     "ollama_reason": str | None,
     "context_length": int,
@@ -100,7 +102,7 @@ def make_gguf_context(record: dict[str, Any], name: str, repo_id: str, licence: 
         stop=[stop["id"] for stop in stops],
         stop_names=[stop["text"] for stop in stops],
         max_new_tokens=FIXED["max_new_tokens"],
-        **{key: record["sampling"][key] for key in ("temperature", "top_p")},
+        **{key: value for key, value in record["sampling"].items() if key in {field.name for field in fields(Release)}},
     )
     blocks = snippets(release) if SNIPPET_TYPE in types else {}
     wanted = [key for key in PROGRAMS if key in blocks and (key != "ollama" or record["ollama"])]
@@ -114,7 +116,6 @@ def make_gguf_context(record: dict[str, Any], name: str, repo_id: str, licence: 
         "files": [{"path": file, **entry} for file, entry in record["files"].items()],
         "usage": {key: blocks[key] for key in wanted},
         "stops": [stop["text"] for stop in stops],
-        "own_sampling": FIXED["own_sampling"]["llama_cpp"],
     }
 
 

@@ -1,5 +1,6 @@
 """Checks of RUN_DIR/release-gguf, the GGUF files' own repository, before it is pushed."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,15 @@ from publishing.record_checks import check_records
 from run_folder import GGUF_RELEASE_FILES, joint_sha256
 
 MUST_HAVE = ("README.md", "README_zh.md", "LICENSE", "export.json", "SHA256SUMS")
-OLLAMA_NAMES = {"repetition_penalty": "repeat_penalty"}
 OLLAMA_FILES = ("Modelfile", "template", "params")
+# generation_config.json's names → those of `general.sampling.*`, which llama.cpp reads.
+SAMPLING_NAMES = {
+    "temperature": "temp",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "min_p": "min_p",
+    "repetition_penalty": "penalty_repeat",
+}
 Files = dict[str, Path]
 
 
@@ -100,13 +108,11 @@ def check_ollama(folder: Path, files: Files) -> list[str]:
     if "template" in texts and texts["template"] != rule.get("template"):
         found.append("template is not the one that export.json recorded; export again")
     if "params" in texts:
-        sampling = {OLLAMA_NAMES.get(name, name): value for name, value in (export.get("sampling") or {}).items()}
-        wanted = {"stop": [stop["text"] for stop in export.get("stops") or []], **sampling}
-        given = json_of(folder / "params")
+        given, wanted = json_of(folder / "params"), rule.get("parameters") or {}
         found += [
-            f"params says {key} {given.get(key)}, export.json {value}; export again"
-            for key, value in wanted.items()
-            if given.get(key) != value
+            f"params says {key} {given.get(key)}, export.json {wanted.get(key)}; export again"
+            for key in {**wanted, **given}
+            if given.get(key) != wanted.get(key)
         ]
     return found
 
@@ -129,8 +135,8 @@ def check_file(path: Path, release: Path) -> list[str]:
 
 
 def check_fields(name: str, fields: dict[str, Any], release: Path) -> list[str]:
-    """Template and stop tokens as in the release, none more and none less; no secrets, no personal paths."""
-    found = []
+    """Template, stop tokens and sampling as in the release, none more and none less; no secrets, no personal paths."""
+    found = check_sampling(name, fields, json_of(release / "generation_config.json"))
     template = release / "chat_template.jinja"
     if not template.is_file() or fields.get("tokenizer.chat_template") != template.read_text(encoding="utf-8"):
         found.append(f"{name} has another chat template than the release; export it again")
@@ -147,4 +153,19 @@ def check_fields(name: str, fields: dict[str, Any], release: Path) -> list[str]:
             found += [
                 f"{name}: {key} holds {what}; export it again" for what, p in patterns.items() if re.search(p, value)
             ]
+    return found
+
+
+def check_sampling(name: str, fields: dict[str, Any], generation: dict[str, Any]) -> list[str]:
+    """The file names every way of sampling, or llama.cpp adds its own top-k and min-p; what the release says, it says too."""
+    found = []
+    for key, theirs in SAMPLING_NAMES.items():
+        given = fields.get(f"general.sampling.{theirs}")
+        wanted = generation.get(key) if generation.get("do_sample") else None
+        if given is None:
+            found.append(f"{name} says nothing of {key}, so llama.cpp would use its own; export again")
+        elif wanted is not None and not math.isclose(given, wanted, rel_tol=1e-6):
+            found.append(f"{name} has {key} {given:g}, the release's generation_config.json {wanted:g}; export again")
+    if "general.sampling.sequence" not in fields:
+        found.append(f"{name} gives no order of sampling, so llama.cpp would apply temperature last; export again")
     return found

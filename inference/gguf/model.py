@@ -13,7 +13,7 @@ import gguf
 from gguf.gguf_writer import WriterState
 
 from command import UserError
-from inference.gguf.ollama import Family, find_family, go_template
+from inference.gguf.ollama import Family, find_family, go_template, parameters
 from inference.gguf.vocabulary import add_vocabulary, end_tokens, pre_tokenizer, read_tokenizer
 from inference.loading import Source, load_tokenizer
 from inference.rules import sampling_of, stop_token_ids, turn_terminator
@@ -26,6 +26,8 @@ FILE_TYPES = {
     "q4_0": gguf.LlamaFileType.MOSTLY_Q4_0,
 }
 GGUF_NAMES = {"temperature": "temp", "repetition_penalty": "penalty_repeat"}  # of Sampling; others are the same
+# llama.cpp's own list with `temperature` before top_k, as transformers has it; llama.cpp itself would apply it last.
+SAMPLING_ORDER = "penalties;dry;top_n_sigma;temperature;top_k;typ_p;top_p;min_p;xtc"
 READ = ("*.safetensors", "config.json", "generation_config.json", "tokenizer*.json", "chat_template.jinja")
 
 
@@ -70,6 +72,9 @@ def add_metadata(writer: gguf.GGUFWriter, model: Model, type_name: str) -> None:
         writer.add_base_model_repo_url(0, f"https://huggingface.co/{record['base_model']}")
     for name, value in record["sampling"].items():
         getattr(writer, f"add_sampling_{GGUF_NAMES.get(name, name)}")(value)
+    writer.add_sampling_sequence(record["sampling_order"])
+    # transformers penalises every token that was there, llama.cpp the last 64; -1 would be none in llama.cpp of late 2026.
+    writer.add_sampling_penalty_last_n(record["context_length"])
     writer.add_vocab_size(config["vocab_size"])
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
@@ -117,7 +122,8 @@ def read_model(source: Source, folder: Path, config: dict[str, Any], options: ar
     if not isinstance(tokenizer.chat_template, str) or tokenizer.eos_token_id is None:
         raise UserError(f"MODEL {folder} has no chat template or no eos token. Use an instruct or chat model.")
     generation = optional_json(folder / "generation_config.json")
-    stops = stop_token_ids(generation, config, tokenizer)
+    stops, sampling = stop_token_ids(generation, config, tokenizer), asdict(sampling_of(generation))
+    texts = tokenizer.convert_ids_to_tokens(stops)
     ends = end_tokens(stops, tokenizer.eos_token_id, turn_terminator(tokenizer))
     others = {name: getattr(tokenizer, f"{name}_token_id") for name in ("bos", "unk", "pad")}
     special = {
@@ -137,10 +143,11 @@ def read_model(source: Source, folder: Path, config: dict[str, Any], options: ar
         "context_length": config["max_position_embeddings"],
         "pre_tokenizer": pre_tokenizer(written, folder / "tokenizer.json"),
         "special_tokens": special["ids"] | {"add_bos": special["add_bos"]},
-        "stops": [{"id": stop, "text": tokenizer.convert_ids_to_tokens(stop)} for stop in stops],
-        "sampling": asdict(sampling_of(generation)),
+        "stops": [{"id": stop, "text": text} for stop, text in zip(stops, texts, strict=True)],
+        "sampling": sampling,
+        "sampling_order": SAMPLING_ORDER,
         "template_sha256": hashlib.sha256(tokenizer.chat_template.encode()).hexdigest(),
-        **ollama_rules(tokenizer, special["add_bos"]),
+        **ollama_rules(tokenizer, special["add_bos"], parameters(texts, sampling, config["max_position_embeddings"])),
     }
     return Model(name, config, written, special, record)
 
@@ -152,13 +159,13 @@ def digests(folder: Path) -> dict[str, Any]:
     return {"sha256": joint_sha256(weights), "files": files}
 
 
-def ollama_rules(tokenizer: Any, add_bos: bool) -> dict[str, Any]:
-    """`ollama`: the Go template with what is known of it, or null with the reason."""
+def ollama_rules(tokenizer: Any, add_bos: bool, values: dict[str, Any]) -> dict[str, Any]:
+    """`ollama`: the Go template with what is known of it and the parameters, or null with the reason."""
     family = find_family(tokenizer, add_bos)
     if not isinstance(family, Family):
         return {"ollama": None, "ollama_reason": family}
     known = {"family": family.name, "default_system": family.default_system, "strips": family.strips}
-    return {"ollama": {**known, "template": go_template(family)}, "ollama_reason": None}
+    return {"ollama": {**known, "template": go_template(family), "parameters": values}, "ollama_reason": None}
 
 
 def read_origin(source: Source, folder: Path, licence: str | None) -> tuple[dict[str, Any], str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 Conversation = list[dict[str, str]]
+MOST_CONTEXT = 8192  # tokens; keys and values of Llama 3 8B then take 1 GiB in half precision
 
 PROBES: list[Conversation] = [
     [{"role": "user", "content": "你好，世界 🌏"}],
@@ -135,10 +136,17 @@ def go_template(family: Family) -> str:
     return f"{family.opens}{first}{turns}{family.before}assistant{end}" + '{{ "' + "\\n" * breaks + '" }}'
 
 
-def parameters(stops: list[str], sampling: dict[str, float]) -> dict[str, Any]:
-    """Ollama's parameters: where an answer stops, and how it is sampled; each is named, or Ollama would use a default of its own."""
+def parameters(stops: list[str], sampling: dict[str, float], context: int) -> dict[str, Any]:
+    """Ollama's parameters: where an answer stops, how it is sampled, how much is remembered; each would have a default otherwise.
+
+    num_ctx: Ollama gives small machines 4,096 tokens and drops the oldest silently; the model's own may need more memory than
+    there is. num_predict: without it an answer that never stops goes on beyond the context. repeat_last_n: transformers
+    penalises every token that was there, Ollama the last 64.
+    """
     names = {"repetition_penalty": "repeat_penalty"}
-    return {"stop": stops, **{names.get(name, name): value for name, value in sampling.items()}}
+    known = min(context, MOST_CONTEXT)
+    lengths = {"repeat_last_n": known, "num_ctx": known, "num_predict": known}
+    return {"stop": stops, **{names.get(name, name): value for name, value in sampling.items()}, **lengths}
 
 
 def params_file(values: dict[str, Any]) -> str:

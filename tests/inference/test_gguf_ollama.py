@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inference import export_gguf
-from inference.gguf.ollama import PROBES, find_family, go_template
+from inference.gguf.ollama import PROBES, find_family, go_template, parameters
 from inference.loading import load_tokenizer, resolve
 from tests.inference.gguf_models import LLAMA3_TEMPLATE, make_llama3
 from training.system_prompt import set_system_prompt
@@ -79,8 +79,9 @@ def test_go_renders_what_jinja_renders(go, tiny_folder, tmp_path, kind, default_
 def test_modelfile_and_params(tmp_path):
     export_gguf.main([str(make_llama3(tmp_path / "m")), "--output", str(tmp_path / "out"), "--name", "m"])
     params = json.loads((tmp_path / "out" / "params").read_text())
-    stops = ["<|end_of_text|>", "<|eot_id|>"]
-    assert params == {"stop": stops, "temperature": 0.6, "top_p": 0.9, "top_k": 50, "min_p": 0.0, "repeat_penalty": 1.0}
+    assert params.pop("stop") == ["<|end_of_text|>", "<|eot_id|>"]
+    drawn = {"temperature": 0.6, "top_p": 0.9, "top_k": 50, "min_p": 0.0, "repeat_penalty": 1.0}
+    assert params == drawn | {"repeat_last_n": 512, "num_ctx": 512, "num_predict": 512}
     lines = (tmp_path / "out" / "Modelfile").read_text().splitlines()
     assert lines[0] == "FROM ./m-q4_0.gguf"
     assert [line for line in lines if line.startswith("PARAMETER")] == [
@@ -91,7 +92,14 @@ def test_modelfile_and_params(tmp_path):
         "PARAMETER top_k 50",
         "PARAMETER min_p 0.0",
         "PARAMETER repeat_penalty 1.0",
+        "PARAMETER repeat_last_n 512",
+        "PARAMETER num_ctx 512",
+        "PARAMETER num_predict 512",
     ]
+
+
+def test_a_long_context_is_cut_to_what_small_machines_hold():
+    assert parameters(["x"], {}, 131072) == {"stop": ["x"], "repeat_last_n": 8192, "num_ctx": 8192, "num_predict": 8192}
 
 
 @pytest.mark.parametrize(

@@ -69,10 +69,21 @@ def test_front_matter_points_to_the_model(run):
 
 
 def test_every_number_comes_from_the_export_and_both_languages_say_the_same(run):
-    change(run, context_length=4242, sampling={"temperature": 0.35, "top_p": 0.85}, gguf_package="9.8.7")
+    sampling = {"temperature": 0.35, "top_p": 0.85, "top_k": 33, "min_p": 0.07, "repetition_penalty": 1.15}
+    change(run, context_length=4242, sampling=sampling, sampling_order="penalties;min_p", gguf_package="9.8.7")
     cards = plan_gguf_release(run, "demo", "alice/demo", LICENCE)
     for card in (cards["README.md"].decode(), cards["README_zh.md"].decode()):
-        for shown in ("4,242", "0.35", "0.85", "`9.8.7`", "`<\\|im_end\\|>`"):
+        for shown in (
+            "4,242",
+            "0.35",
+            "0.85",
+            "33",
+            "0.07",
+            "1.15",
+            "`penalties;min_p`",
+            "`9.8.7`",
+            "`<\\|im_end\\|>`",
+        ):
             assert shown in card
         for entry in export_record(run)["files"].values():
             assert f"| {entry['bytes']:,} |" in card and entry["sha256"] in card
@@ -83,6 +94,24 @@ def test_every_number_comes_from_the_export_and_both_languages_say_the_same(run)
     english, chinese = (sorted(re.findall(r"`[^`\n]+`|\d[\d,.]*\d", body)) for body in bodies)
     assert english == chinese
     assert "\n\n\n" not in bodies[0] + bodies[1]
+
+
+@pytest.mark.parametrize("lost", ["top_k", "min_p", "repetition_penalty"])
+def test_an_export_of_before_all_of_sampling_was_in_the_file_is_refused(run, lost):
+    sampling = export_record(run)["sampling"]
+    del sampling[lost]
+    change(run, sampling=sampling)
+    with pytest.raises(UserError, match=rf"sampling has no {lost}\. Export again"):
+        plan_gguf_release(run, "demo", "alice/demo", LICENCE)
+
+
+def test_what_is_off_is_called_off(run):
+    sampling = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+    change(run, sampling=sampling)
+    cards = plan_gguf_release(run, "demo", "alice/demo", LICENCE)
+    assert [cards["README.md"].decode().count(f"| {name} | off |") for name in ("Top-k", "Min-p")] == [1, 1]
+    assert "(greedy" in cards["README.md"].decode() and "（贪心" in cards["README_zh.md"].decode()
+    assert "top-k 40" not in cards["README.md"].decode()
 
 
 def test_usage_shows_what_the_files_allow(run, monkeypatch):
@@ -121,7 +150,9 @@ def test_an_export_of_other_weights_or_a_changed_file_is_refused(run):
         plan_gguf_release(run, "demo", "alice/demo", LICENCE)
 
 
-@pytest.mark.parametrize("lost", ["name", "source", "files", "stops", "sampling", "ollama", "special_tokens"])
+@pytest.mark.parametrize(
+    "lost", ["name", "source", "files", "stops", "sampling", "sampling_order", "ollama", "special_tokens"]
+)
 def test_an_export_record_of_another_form_is_refused_with_the_command_that_mends_it(run, lost):
     record = export_record(run)
     del record["schema_version"], record[lost]

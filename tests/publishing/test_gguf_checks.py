@@ -14,13 +14,18 @@ ID = "alice/demo-GGUF"
 OLLAMA = {
     "stops": [{"id": 2, "text": "<|im_end|>"}],
     "sampling": {"temperature": 0.6, "top_p": 0.9},
-    "ollama": {"template": "{{ .Prompt }}"},
+    "ollama": {
+        "template": "{{ .Prompt }}",
+        "parameters": {"stop": ["<|im_end|>"], "temperature": 0.6, "top_p": 0.9, "top_k": 0, "num_ctx": 8192},
+    },
 }
+SAMPLING = {"temp": 0.6, "top_p": 0.9, "top_k": 0, "min_p": 0.0, "penalty_repeat": 1.0, "sequence": "temperature;top_k"}
+GENERATION = {"eos_token_id": [2], "do_sample": True, "temperature": 0.6, "top_p": 0.9}
 TEMPLATE = "{{ messages[0]['content'] }}<|im_end|>"
 ASIDE = {
     "Modelfile": "FROM ./demo-q8_0.gguf\n",
     "template": "{{ .Prompt }}",
-    "params": json.dumps({"stop": ["<|im_end|>"], "temperature": 0.6, "top_p": 0.9, "top_k": 0}),
+    "params": json.dumps(OLLAMA["ollama"]["parameters"]),
 }
 CARD = f"""---
 license: apache-2.0
@@ -36,7 +41,7 @@ base_model_relation: quantized
 """
 
 
-def write_gguf(path: Path, template: str = TEMPLATE, eos: int = 2, **fields: str) -> None:
+def write_gguf(path: Path, template: str = TEMPLATE, eos: int = 2, sampling: dict = SAMPLING, **fields: str) -> None:
     """One tensor and the fields that the checks read."""
     import numpy
     from gguf import GGUFWriter
@@ -44,6 +49,8 @@ def write_gguf(path: Path, template: str = TEMPLATE, eos: int = 2, **fields: str
     writer = GGUFWriter(path, "llama")
     writer.add_chat_template(template)
     writer.add_eos_token_id(eos)
+    for key, value in sampling.items():
+        getattr(writer, f"add_sampling_{key}")(value)
     for key, value in fields.items():
         writer.add_string(f"general.{key}", value)
     value = float("nan") if fields.get("name") == "nan" else 1.0
@@ -73,7 +80,7 @@ def made(tmp_path_factory) -> Path:
     (run / "release").mkdir(parents=True)
     (run / "training.json").write_text(json.dumps({"model_sha256": {"model.safetensors": "ab" * 32}}))
     (run / "release" / "chat_template.jinja").write_text(TEMPLATE)
-    (run / "release" / "generation_config.json").write_text(json.dumps({"eos_token_id": [2]}))
+    (run / "release" / "generation_config.json").write_text(json.dumps(GENERATION))
     folder = run / "release-gguf"
     folder.mkdir()
     write_gguf(folder / "demo-q8_0.gguf")
@@ -126,6 +133,11 @@ FAULTS = {
     "other Modelfile": (lambda f: replace(f, "Modelfile", "q8_0", "q4_0"), "Modelfile is FROM 'demo-q4_0.gguf', which is not"),
     "other Ollama template": (lambda f: replace(f, "template", "Prompt", "System"), "template is not the one"),
     "stop gone": (lambda f: replace(f, "params", "<|im_end|>", "</s>"), "params says stop ['</s>'], export.json ['<|im_end|>']"),
+    "lost parameter": (lambda f: replace(f, "params", ', "num_ctx": 8192', ""), "params says num_ctx None, export.json 8192"),
+    "added parameter": (lambda f: replace(f, "params", "}", ', "seed": 1}'), "params says seed 1, export.json None"),
+    "no top-k inside": (lambda f: remake(f, sampling={k: v for k, v in SAMPLING.items() if k != "top_k"}), "says nothing of top_k, so llama.cpp would use its own"),
+    "no order inside": (lambda f: remake(f, sampling={k: v for k, v in SAMPLING.items() if k != "sequence"}), "llama.cpp would apply temperature last"),
+    "other sampling inside": (lambda f: remake(f, sampling=SAMPLING | {"temp": 1.0}), "has temperature 1, the release's generation_config.json 0.6"),
     "other sampling": (lambda f: replace(f, "params", "0.6", "1.6"), "params says temperature 1.6, export.json 0.6"),
     "no params": (lambda f: ((f / "params").unlink(), resum(f)), "params is missing"),
     "cut off": (half, "demo-q8_0.gguf is not a whole GGUF file"),
@@ -134,7 +146,7 @@ FAULTS = {
     "other weights": (lambda f: ((f.parent / "training.json").write_text('{"model_sha256": {"model.safetensors": "00"}}')), "from other weights than this run's"),
     "other template": (lambda f: remake(f, template="{{ x }}"), "another chat template than the release"),
     "other stop": (lambda f: remake(f, eos=7), "ends an answer at [7]"),
-    "one stop too few": (lambda f: (f.parent / "release" / "generation_config.json").write_text('{"eos_token_id": [2, 5]}'), "ends an answer at [2], the release's generation_config.json at [2, 5]"),
+    "one stop too few": (lambda f: (f.parent / "release" / "generation_config.json").write_text(json.dumps(GENERATION | {"eos_token_id": [2, 5]})), "ends an answer at [2], the release's generation_config.json at [2, 5]"),
     "nan": (lambda f: remake(f, name="nan"), "token_embd.weight holds NaN"),
     "path": (lambda f: remake(f, source="/" + "home/alice/model"), "general.source holds a path of a home folder"),
     "token": (lambda f: remake(f, source="hf_" + "a1B2" * 8 + "xy"), "general.source holds a Hub token"),
