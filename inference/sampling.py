@@ -86,7 +86,7 @@ def _best(scores: torch.Tensor, slack: float) -> tuple[torch.Tensor, torch.Tenso
 class Edges:
     """What top-k, top-p and min-p keep of the logits over the temperature, (rows, vocabulary), if these may be off by `slack` / 2.
 
-    Ties at the cut are cut as in transformers: top-k and min-p keep all of them, top-p keeps the higher ids.
+    All of a tie at the cut are kept. (So they are by transformers' top-k and min-p; its top-p leaves it to the accident of a sort.)
     """
 
     def __init__(self, scaled: torch.Tensor, rules: Sampling, slack: float):
@@ -108,12 +108,8 @@ class Edges:
         """Of a token of each of these rows: surely kept, surely dropped, (rows,) each; and which are not surely less likely."""
         scaled, slack = self.scaled[rows], self.slack
         own = scaled.gather(1, tokens[:, None])
-        if slack:
-            surely = scaled > own + slack
-            likelier = (scaled > own - slack).scatter_(1, tokens[:, None], False)
-        else:
-            higher = torch.arange(scaled.shape[1], device=scaled.device) > tokens[:, None]
-            surely = likelier = (scaled > own) | ((scaled == own) & higher)
+        surely = scaled > own + slack
+        likelier = (scaled > own - slack).scatter_(1, tokens[:, None], False)
         kept, dropped = (own >= self.least[rows] + slack)[:, 0], (own < self.least[rows] - slack)[:, 0]
         if self.best is not None:
             last, beyond = self.best[rows, -2], self.best[rows, -1]
