@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         decoding.SLACK = 0.0
     watched = Watched(decoding.Decoder)
     found = {}
-    for name, sampling in (("greedy", GREEDY), ("temperature 1.0", Sampling(1.0))):
+    for name, sampling in (("temperature 1.0", Sampling(1.0)), ("greedy", GREEDY)):
         found[name] = compare(engine, watched, options, sampling)
         print(json.dumps({name: found[name]}, indent=1), file=sys.stderr, flush=True)
     given = f"--answers {options.answers} --few {options.few} --max-new-tokens {options.max_new_tokens}"

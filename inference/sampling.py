@@ -65,13 +65,16 @@ class Sampler:
         edges = Edges(scaled, self.rules, slack)
         scores.masked_fill_(scaled < edges.floor, -torch.inf)
         tokens, sure = _best(scores, slack)
-        racing = torch.arange(len(scaled), device=scaled.device)
+        kept = edges.keep(slice(None), tokens)
+        sure, racing = sure & kept, (~kept).nonzero()[:, 0]
         while len(racing):
-            kept, dropped, likelier = edges.judge(racing, tokens[racing])
-            sure[racing] &= kept
-            racing, likelier = racing[dropped], likelier[dropped]
+            racing = racing[edges.drop(racing, tokens[racing])]  # the others stay unsure
+            likelier = edges.likelier(racing, tokens[racing])
             scores[racing] = scores[racing].masked_fill(~likelier, -torch.inf)
-            tokens[racing], sure[racing] = _best(scores[racing], slack)
+            tokens[racing], leads = _best(scores[racing], slack)
+            kept = edges.keep(racing, tokens[racing])
+            sure[racing] = leads & kept
+            racing = racing[~kept]
         return tokens, sure
 
 
@@ -104,19 +107,31 @@ class Edges:
             self.most = self.mass.sum(1)  # of the top k and what nearly is
             self.total = self.most if self.best is None or not slack else (self.best[:, :-1] - top).exp_().sum(1)
 
-    def judge(self, rows: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Of a token of each of these rows: surely kept, surely dropped, (rows,) each; and which are not surely less likely."""
+    def likelier(self, rows: torch.Tensor | slice, tokens: torch.Tensor) -> torch.Tensor:
+        """All tokens but those that are surely no likelier than this one of their row, (rows, vocabulary)."""
+        scaled = self.scaled[rows]
+        least = scaled.gather(1, tokens[:, None]) - self.slack
+        return (scaled > least).scatter_(1, tokens[:, None], False)
+
+    def keep(self, rows: torch.Tensor | slice, tokens: torch.Tensor) -> torch.Tensor:
+        """Which of these tokens, one of each row, are surely kept, (rows,)."""
+        own, slack = self.scaled[rows].gather(1, tokens[:, None])[:, 0], self.slack
+        kept = own >= self.least[rows, 0] + slack
+        if self.best is not None:
+            kept &= own > self.best[rows, -1] + slack if slack else own >= self.best[rows, -2]
+        if self.top_p < 1:
+            before, total = torch.where(self.likelier(rows, tokens), self.mass[rows], 0.0).sum(1), self.total[rows]
+            kept &= before + slack * total < self.top_p * total
+        return kept
+
+    def drop(self, rows: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Which of these tokens are surely dropped, (rows,)."""
         scaled, slack = self.scaled[rows], self.slack
         own = scaled.gather(1, tokens[:, None])
-        surely = scaled > own + slack
-        likelier = (scaled > own - slack).scatter_(1, tokens[:, None], False)
-        kept, dropped = (own >= self.least[rows] + slack)[:, 0], (own < self.least[rows] - slack)[:, 0]
+        dropped = own[:, 0] < self.least[rows, 0] - slack
         if self.best is not None:
-            last, beyond = self.best[rows, -2], self.best[rows, -1]
-            kept &= own[:, 0] > beyond + slack if slack else own[:, 0] >= last
-            dropped |= own[:, 0] < last - slack
+            dropped |= own[:, 0] < self.best[rows, -2] - slack
         if self.top_p < 1:
-            mass, most, total = self.mass[rows], self.most[rows], self.total[rows]
-            kept &= mass.mul(likelier).sum(1) + slack * total < self.top_p * total
-            dropped |= mass.mul(surely).sum(1) - slack * most >= self.top_p * most
-        return kept, dropped, likelier
+            before, most = torch.where(scaled > own + slack, self.mass[rows], 0.0).sum(1), self.most[rows]
+            dropped |= before - slack * most >= self.top_p * most
+        return dropped
