@@ -136,3 +136,16 @@ def test_prompts_join_within_a_bound_of_tokens(tiny, prefilled, monkeypatch):
     assert len(prefilled) > 2 and max(prefilled) <= 100
     monkeypatch.setattr(decoding, "PREFILL_TOKENS", 10)
     assert answers(engine, GREEDY, 8, order) == bounded, "a prompt beyond the bound joins alone"
+
+
+@pytest.mark.base_model
+def test_the_base_answers_alike_in_any_batch(base):
+    engine = Engine(*base)
+    chats = [
+        [{"role": "user", "content": text}]
+        for text in ("你好！", "Name a colour.", "写一首诗。", "What is 3 + 5?", "为什么？")
+    ]
+    whole = list(engine.generate(chats, max_new_tokens=8, sampling=Sampling(1.0), seed=4))
+    for answer in whole:
+        (alone,) = engine.generate(chats, max_new_tokens=8, sampling=Sampling(1.0), seed=4, only=[answer.index])
+        assert alone == answer
