@@ -5,8 +5,9 @@ A batch of another shape adds in another order, so its logits differ in their la
 choice that leads by no more than SLACK is therefore made again, on logits that no batch can touch: those of one forward of
 that row alone, prompt and answer so far, without a cache. While batches put less than SLACK between two logits, every other
 choice is the one that those logits would have given too; so the tokens are theirs, whatever the batch. (Seen on the demo
-model: up to 8e-5 in 216 rows of batches of 1 to 24. benchmarks/batch_invariance.py measures it.) A forward itself may change in its last bits with the number of threads, the
-machine and the version of torch. In bf16, fp16 and quantised, where rounding is a thousand times coarser, nothing is made again.
+model: up to 8e-5, in 216 rows of batches of 1 to 24; benchmarks/batch_invariance.py measures it.) A forward itself may change in
+its last bits with the number of threads, the machine and the version of torch. In bf16, fp16 and quantised, where rounding is a
+thousand times coarser, nothing is made again.
 """
 
 from collections import deque
