@@ -2,7 +2,7 @@
 
 In a folder (base/ or tuned/):
 - answers.jsonl, the store: every answer ever generated here, appended as it comes, under a key that is the hash of all that
-  decides it (weights, tokenizer and template, dtype, prompt, sample, decoding, token limit). Nothing is ever taken out.
+  decides it (weights, tokenizer and template, dtype, prompt, sample, decoding and how the engine draws, token limit). Nothing is ever taken out.
 - generations.jsonl and log_probs.jsonl: what the present evaluation asks for, picked from the store, in the suites' order.
 - settings.json: what these were made from, with their hashes, so that files of two evaluations are never scored together.
 """
@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from command import UserError
 from eval.suites import Item, Suite
+from inference.noise import DRAWING
 from inference.rules import Sampling
 from run_folder import file_sha256, held, read_json, whole_file, write_json
 
@@ -89,6 +90,8 @@ def _budget(suite: Suite, override: int | None) -> int:
 def requests_of(settings: dict[str, Any], suites: Sequence[Suite], decoding: Decoding) -> list[Request]:
     """What the evaluation asks for, in the suites' order."""
     shared = {"model": _weights(settings["model"]), "dtype": settings["dtype"], "decoding": _drawn(decoding)}
+    if decoding.temperature and not settings["model"].get("endpoint"):  # a server draws in its own way
+        shared["drawing"] = DRAWING
     return [
         Request(item, suite.name, sample, budget, _key(shared, budget, item.prompt, sample))
         for suite in suites
@@ -111,6 +114,7 @@ def _key(shared: dict[str, Any], budget: int, prompt: str, sample: int) -> str:
     record = {**shared, "max_new_tokens": budget, "prompt": prompt, "sample": sample}
     if not budget:
         del record["decoding"]  # a text is read, whatever the decoding of answers
+        record.pop("drawing", None)
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -1,4 +1,4 @@
-"""The keys and values of a running batch, allocated once: no step copies what earlier steps wrote.
+"""The keys and values of a running batch, allocated ahead: a step seldom copies what earlier steps wrote.
 
 All rows write their next token to the same column, the clock. A prompt of n tokens that joins at clock t takes the columns
 t-n to t-1, whatever stood there before; a row sees only the columns from its own start on, and its positions count from
@@ -12,7 +12,7 @@ from transformers import DynamicCache
 
 
 class SlotCache:
-    """Keys and values of all layers, (rows, heads, columns, dim) each, allocated once. Rows [0, n) are in use."""
+    """Keys and values of all layers, (rows, heads, columns, dim) each. Rows [0, n) are in use."""
 
     def __init__(self, rows: int, columns: int):
         self.rows, self.columns = rows, columns
@@ -58,6 +58,13 @@ class SlotCache:
         for stored in self._stored():
             stored[:, :, : self.clock - columns] = stored[:, :, columns : self.clock].clone()
         self.clock -= columns
+
+    def lengthen(self, columns: int) -> None:
+        """Make room for more columns on the right."""
+        self.columns += columns
+        self.layers = [
+            tuple(torch.nn.functional.pad(old, (0, 0, 0, columns)) for old in layer) for layer in self.layers
+        ]
 
     def _stored(self) -> Iterator[torch.Tensor]:
         return (stored for layer in self.layers for stored in layer)

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from command import UserError
-from inference import engine as engine_module
+from inference import decoding
 from inference.engine import Engine
+from inference.noise import random_stream
 from inference.rules import Sampling
 from inference.sampling import Sampler
 from tests.inference.conftest import CHATS, reference
@@ -31,8 +32,8 @@ def stopping(tiny):
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
 @pytest.mark.parametrize("worth_sharing", [1, 1000])
 def test_greedy_answers_equal_transformers_one_by_one(stopping, batch_size, worth_sharing, monkeypatch):
-    monkeypatch.setattr(engine_module, "SLACK", 1)  # the cache is shifted often
-    monkeypatch.setattr(engine_module, "WORTH_SHARING", worth_sharing)
+    monkeypatch.setattr(decoding, "ROOM", 1)  # the cache is shifted and lengthened often
+    monkeypatch.setattr(decoding, "WORTH_SHARING", worth_sharing)
     engine, stop = stopping
     answers = list(engine.generate(CHATS, max_new_tokens=30, batch_size=batch_size))
     assert sorted(answer.index for answer in answers) == list(range(len(CHATS)))
@@ -81,7 +82,7 @@ def test_stream_holds_back_half_a_character(tiny, monkeypatch):
     engine = Engine(model, tokenizer)
     ids = tokenizer.encode("a梨🌟b", add_special_tokens=False)
     script = iter([*ids, tokenizer.encode("梨")[0], 2])
-    monkeypatch.setattr(Sampler, "__call__", lambda self, logits, streams: [next(script)])
+    monkeypatch.setattr(Sampler, "choose", lambda *given: ([next(script)], [True]))
     pieces = texts_of(engine.stream(CHATS[0], max_new_tokens=50))
     assert pieces == ["a", "梨", "🌟", "b"]
 
@@ -134,8 +135,8 @@ def test_top_p_keeps_the_smallest_set_that_reaches_it():
     logits = torch.tensor([[0.05, 0.5, 0.15, 0.3]]).log()
 
     def shares(top_p):
-        stream = torch.Generator().manual_seed(7)
-        drawn = [Sampler(Sampling(1.0, top_p))(logits, [stream])[0] for _ in range(2000)]
+        sampler, stream = Sampler(Sampling(1.0, top_p)), random_stream(7, 0)
+        drawn = [sampler.choose(logits, sampler.noise([stream], 4), [[]])[0][0] for _ in range(2000)]
         return [drawn.count(token) / 2000 for token in range(4)]
 
     assert shares(0.5) == [0, 1, 0, 0]
