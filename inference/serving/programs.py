@@ -20,7 +20,11 @@ from inference.rules import Rules
 
 PROGRAMS = ("transformers", "llama.cpp", "vllm")
 SERVING_MODULES = ("fastapi", "uvicorn", "pydantic", "openai")  # transformers' is_serve_available
-SLOTS = 4  # conversations that llama.cpp answers at a time; its server's own default
+SLOTS = 4  # conversations that llama.cpp answers at a time at most; its server's own default
+# Tokens of all their contexts together, so that memory is bounded (4 GiB of keys and values for Llama 3 8B). Each has its own:
+# in one pool (--kv-unified, llama-server's default) all fail together when it is full.
+SLOT_TOKENS = 32_768
+KEYS = {"llama.cpp": "LLAMA_API_KEY", "vllm": "VLLM_API_KEY"}
 # llama.cpp's order puts temperature last; ours, transformers' and vLLM's first
 SAMPLERS = "penalties;temperature;top_k;top_p;min_p"
 REFUSED = {
@@ -42,11 +46,7 @@ LIMITS = {
         "/v1/models lists the Hub cache; /load_model and /reset are open to all who reach the port",
         TYPED,
     ),
-    "llama.cpp": (
-        f"{SLOTS} requests are answered at a time and share the context",
-        "any model's name is accepted",
-        TYPED,
-    ),
+    "llama.cpp": ("any model's name is accepted", TYPED),
     "vllm": (TYPED,),
 }
 
@@ -119,7 +119,13 @@ def make_server(program: str, source: Source, path: Path, rules: Rules, wanted: 
     if wanted.context and rules.context and wanted.context > rules.context:
         raise UserError(f"--context {wanted.context}: the model's own is {rules.context}. Give at most that.")
     make = {"transformers": _transformers_serve, "llama.cpp": _llama_server, "vllm": _vllm_serve}[program]
-    return make(source, path, rules, wanted)
+    server = make(source, path, rules, wanted)
+    key = KEYS.get(program)
+    if wanted.host not in ("127.0.0.1", "localhost", "::1") and not os.environ.get(key or ""):
+        server.limits.append(
+            f"all who reach {wanted.host} may ask" + (f"; {key} in the environment is its key" if key else "")
+        )
+    return server
 
 
 def _transformers_serve(source: Source, path: Path, rules: Rules, wanted: Wanted) -> Server:
@@ -139,11 +145,13 @@ def _transformers_serve(source: Source, path: Path, rules: Rules, wanted: Wanted
 def _llama_server(source: Source, path: Path, rules: Rules, wanted: Wanted) -> Server:
     """llama-server, or the same server out of xllamacpp. No web page from elsewhere may ask it; LLAMA_API_KEY is its key."""
     name = wanted.model_name or source.name
+    context = wanted.context or rules.context or 0  # 0 is the file's own
+    slots = max(1, min(SLOTS, SLOT_TOKENS // context)) if context else 1
     binary = _find("llama-server")
     runs = [sys.executable, "-m", "inference.serving.llama_server"]
     command = [binary] if binary else runs if _has_xllamacpp() else ["llama-server"]
     command += ["--model", str(path), "--alias", name, *_address(wanted), "--cors-origins", "localhost"]
-    command += ["--ctx-size", str(wanted.context or rules.context or 0), "--parallel", str(SLOTS), "--kv-unified"]
+    command += ["--ctx-size", str(context * slots), "--parallel", str(slots), "--threads", str(_threads())]
     command += ["--jinja", "--samplers", SAMPLERS, "--repeat-last-n", "-1", "--log-verbosity", "2"]
     sampling = rules.sampling
     for option, value in (
@@ -154,7 +162,8 @@ def _llama_server(source: Source, path: Path, rules: Rules, wanted: Wanted) -> S
         ("--repeat-penalty", sampling.repetition_penalty),
     ):
         command += [option, f"{value:.6g}"]
-    return Server("llama-server", command, {}, name, list(LIMITS["llama.cpp"]))
+    limits = [f"{slots} requests are answered at a time, the others wait", *LIMITS["llama.cpp"]]
+    return Server("llama-server", command, {}, name, limits)
 
 
 def _vllm_serve(source: Source, path: Path, rules: Rules, wanted: Wanted) -> Server:
@@ -178,6 +187,11 @@ def unknown_stops(rules: Rules, generation: dict[str, Any], config: dict[str, An
 
 def _address(wanted: Wanted) -> list[str]:
     return ["--host", wanted.host, "--port", str(wanted.port)]
+
+
+def _threads() -> int:
+    """The cores that we may use. llama.cpp counts the machine's, and is slowed many times over where it has fewer: its threads spin."""
+    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
 
 
 def _find(name: str) -> str | None:

@@ -179,6 +179,14 @@ def concurrent(served: Served) -> None:
     assert texts == [answer.text for answer in (served.answers * 3)[:8]]
 
 
+def concurrent_long(served: Served) -> None:
+    """Four conversations that fill a good part of the context each."""
+    chat = [{"role": "user", "content": "q" * (CONTEXT // 2)}]
+    with ThreadPoolExecutor(4) as pool:
+        texts = list(pool.map(lambda _: served.text(chat, max_tokens=100), range(4)))
+    assert len(set(texts)) == 1
+
+
 def client_gone(served: Served) -> None:
     """A client leaves an answer of minutes; the next one does not wait for it."""
     stream = served.ask(stream=True, **ENDLESS)
@@ -228,6 +236,7 @@ CHECKS: dict[str, Callable[[Served], None]] = {
     "control tokens that are typed stay text": typed,
     "the model is listed": listed,
     "eight clients at once": concurrent,
+    "four long conversations at once": concurrent_long,
     "a client that goes away": client_gone,
     "no page of another origin may read": other_origin,
     "refused as JSON: no messages": refused(messages=None),

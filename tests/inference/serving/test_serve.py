@@ -1,6 +1,7 @@
 """The command before a server runs: what is chosen, what is refused, the command lines."""
 
 import json
+import os
 import shlex
 import shutil
 import socket
@@ -129,7 +130,11 @@ def test_the_command_lines(monkeypatch):
     assert words[-4:] == ["--dtype", "bfloat16", "--max-model-len", "256"]
     words = programs.make_server("llama.cpp", GGUF, Path("m.gguf"), RULES, PLAIN).command
     pairs = dict(pairwise(words))
-    assert words[0] == "/bin/llama-server" and pairs["--alias"] == "m" and pairs["--ctx-size"] == "512"
+    assert words[0] == "/bin/llama-server" and pairs["--alias"] == "m" and pairs["--ctx-size"] == "2048"
+    assert (pairs["--parallel"], pairs["--threads"]) == ("4", os.environ["OMP_NUM_THREADS"])
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    words = programs.make_server("llama.cpp", GGUF, Path("m.gguf"), RULES, PLAIN).command
+    assert int(words[words.index("--threads") + 1]) == len(os.sched_getaffinity(0))
     sampling = ("--temp", "--top-k", "--top-p", "--min-p", "--repeat-penalty")
     assert [pairs[name] for name in sampling] == ["0.6", "40", "0.9", "0.05", "1.1"]
 
@@ -139,7 +144,7 @@ def test_our_llama_server_takes_the_line_that_is_written_for_the_program(monkeyp
     monkeypatch.setattr(programs, "_find", lambda name: f"/bin/{name}")
     words = programs.make_server("llama.cpp", GGUF, Path("m.gguf"), RULES, PLAIN).command[1:]
     options = vars(llama_server.build_parser().parse_args(words))
-    assert options["samplers"] == programs.SAMPLERS and options["kv_unified"] and options["jinja"]
+    assert options["samplers"] == programs.SAMPLERS and options["jinja"]
     assert {f"--{name.replace('_', '-')}" for name in options} == {word for word in words if word.startswith("--")}
 
 
@@ -153,6 +158,28 @@ def test_what_a_server_does_not_keep_is_told(monkeypatch):
     assert programs.unknown_stops(RULES, {"eos_token_id": [0, 2]}, {}) == []
     assert programs.unknown_stops(RULES, {}, {"eos_token_id": 2}) == []
     assert programs.unknown_stops(RULES, {"eos_token_id": 0}, {"eos_token_id": 2}) == ["<|im_end|>"]
+
+
+@pytest.mark.parametrize(
+    ("context", "slots"), [(None, "1"), (512, "4"), (8192, "4"), (8193, "3"), (32_768, "1"), (131_072, "1")]
+)
+def test_each_conversation_has_a_context_of_its_own_as_long_as_they_are_small(context, slots):
+    rules = Rules("{{ messages }}", (2,), ("<|im_end|>",), DRAWN, context)
+    words = programs.make_server("llama.cpp", GGUF, Path("m.gguf"), rules, PLAIN).command
+    pairs = dict(pairwise(words))
+    assert pairs["--parallel"] == slots and int(pairs["--ctx-size"]) == int(slots) * (context or 0)
+
+
+def test_a_server_for_the_network_says_so(monkeypatch):
+    open_to_all = Wanted("0.0.0.0", 8000, None, None, None)
+    monkeypatch.delenv("LLAMA_API_KEY", raising=False)
+    for program, source in (("transformers", HUB), ("vllm", HUB), ("llama.cpp", GGUF)):
+        assert (
+            "all who reach 0.0.0.0" in programs.make_server(program, source, Path("x"), RULES, open_to_all).limits[-1]
+        )
+        assert "all who" not in programs.make_server(program, source, Path("x"), RULES, PLAIN).limits[-1]
+    monkeypatch.setenv("LLAMA_API_KEY", "secret")
+    assert "all who" not in programs.make_server("llama.cpp", GGUF, Path("x"), RULES, open_to_all).limits[-1]
 
 
 def test_what_cannot_be_served_rightly_is_refused(tiny_folder, tmp_path):

@@ -72,9 +72,8 @@ def test_a_server_does_what_our_table_says(program, folder, engine, request, tmp
         url = f"http://127.0.0.1:{port}"
         assert f"ready at {url}/v1" in said and "limit: a control token typed" in said
         name = re.search(r"model='(.*?)'", said).group(1)
-        client = openai.OpenAI(
-            base_url=f"{url}/v1", api_key="none", max_retries=1, timeout=60
-        )  # 1: uvicorn closes a connection after a 500
+        retries = 1  # uvicorn closes a connection after a 500
+        client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=retries, timeout=60)
         length = len(encode_chat(engine.tokenizer, TYPED))
         served = Served(url, name, client, answers, (TYPED, length))
         failed = run_checks(served)
