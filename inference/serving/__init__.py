@@ -1,0 +1,1 @@
+"""Servers of other people: which one fits a model, its command line, and watching over it while it runs."""
