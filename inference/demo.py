@@ -11,9 +11,10 @@ import os
 import socket
 
 from command import UserError, run_command
-from inference.loading import DTYPE_HELP, DTYPES, Source, default_dtype, resolve
-from inference.options import MODEL_HELP, add_sampling, check_sampling, chosen_sampling
+from inference.loading import Source, resolve
+from inference.options import MODEL_HELP, add_loading, add_sampling, check_sampling, chosen_sampling, loading_options
 from inference.rules import read_rules
+from inference.runtime import open_engine
 
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
@@ -36,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="port to listen on (default $GRADIO_SERVER_PORT or 7860)",
     )
     add_sampling(parser, 512)
-    parser.add_argument("--dtype", choices=DTYPES, help=DTYPE_HELP)
+    add_loading(parser)
     return parser
 
 
@@ -61,11 +62,11 @@ def main(argv: list[str] | None = None) -> int:
 def make_page(tuned: Source, base: Source | None, options: argparse.Namespace):
     """The page with its models loaded. Sampling is the tuned model's own unless the options say otherwise."""
     from inference.page.app import Page, Settings
-    from inference.page.sides import load_side
+    from inference.page.sides import make_side
 
-    dtype = options.dtype or default_dtype()
-    sides = [load_side("base", base, dtype)] if base else []
-    sides.append(load_side("tuned", tuned, dtype))
+    models = {"base": base, "tuned": tuned}
+    loading = loading_options(options)
+    sides = [make_side(role, model, open_engine(model, **loading)) for role, model in models.items() if model]
     sampling = chosen_sampling(read_rules(tuned, sides[-1].engine.tokenizer).sampling, options)
     return Page(sides, Settings(sampling, options.max_new_tokens, options.seed))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from inference.chat_format import encode_chat
 from inference.engine import Engine
-from inference.loading import Source, fetch, load_model, load_tokenizer
+from inference.loading import Source, fetch
 
 # A fenced block from its own line on, closed or still growing; or a span between two single backticks on a line.
 CODE = re.compile(
@@ -25,15 +25,14 @@ class Side:
     engine: Engine
 
 
-def load_side(role: str, source: Source, dtype: str) -> Side:
-    """A model, loaded, and what the page says of it."""
+def make_side(role: str, source: Source, engine: Engine) -> Side:
+    """An engine and what the page says of its model."""
     revision, url = source.revision, None
     if source.kind == "hub":
         commit = fetch(source).name
         revision = commit[:12] if commit.startswith(source.revision) else f"{source.revision} ({commit[:12]})"
         url = f"https://huggingface.co/{source.hub_id}/tree/{commit}"
-    tokenizer, model = load_tokenizer(source), load_model(source, dtype)
-    return Side(role, source.hub_id or source.name, revision, url, Engine(model, tokenizer))
+    return Side(role, source.hub_id or source.name, revision, url, engine)
 
 
 def context_of(sides: list[Side]) -> int:
