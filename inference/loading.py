@@ -100,7 +100,9 @@ def load_model(source: Source, dtype: str = "float32", device: str | None = None
     """
     check_loading(source, dtype, quantization)
     path = fetch(source)
-    ways, what = ways_to_load(whole_model(path), dtype, quantization), f"MODEL {source.spec}"
+    what = f"MODEL {source.spec}"
+    with user_errors(source):
+        ways = ways_to_load(whole_model(path), dtype, quantization)
     if device is None:
         require_memory(what, ways)
     import torch

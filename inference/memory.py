@@ -19,13 +19,13 @@ NEVER_QUANTIZED = ("embed", "lm_head")  # transformers keeps the embedding and t
 def ways_to_load(path: Path, dtype: str, quantization: str | None) -> dict[str, int]:
     """Options → bytes of the weights once loaded, what is asked for first and then what is smaller.
 
-    `path` is a folder of safetensors or a GGUF file; transformers makes a GGUF larger than its file, by how much is not looked at.
+    `path` is a folder of safetensors or a GGUF file, which transformers turns back into whole numbers.
     """
     asked = (dtype, quantization)
     if path.is_file():
-        return {_options(*asked): path.stat().st_size}
-    tensors = list(_tensors(path))
-    ways = [asked, ("bfloat16", None), (dtype, "int8"), (dtype, "nf4")]
+        tensors, ways = list(_gguf_tensors(path)), [asked, ("bfloat16", None)]
+    else:
+        tensors, ways = list(_tensors(path)), [asked, ("bfloat16", None), (dtype, "int8"), (dtype, "nf4")]
     sizes = {way: sum(_bytes(*tensor, *way) for tensor in tensors) for way in ways}
     return {_options(*way): size for way, size in sizes.items() if way == asked or size < sizes[asked]}
 
@@ -51,6 +51,14 @@ def _tensors(folder: Path) -> Iterator[tuple[str, str, list[int]]]:
             for name in file.keys():  # noqa: SIM118  a safe_open is no dict
                 part = file.get_slice(name)
                 yield name, part.get_dtype(), part.get_shape()
+
+
+def _gguf_tensors(path: Path) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    """The same of a GGUF file; transformers takes `auto` for float32."""
+    from transformers.integrations.gguf.reader import GgufHeader
+
+    for tensor in GgufHeader.from_file(str(path)).tensors:
+        yield tensor.name, "F32", tensor.shape
 
 
 def require_memory(what: str, ways: dict[str, int], free: int | None = None) -> None:

@@ -47,6 +47,8 @@ class Source:
 
 def resolve(model: str) -> Source:
     """Say what MODEL points to, from its spelling and the local disk alone. UserError names the value and the fix."""
+    if not model.strip():
+        raise UserError(f"MODEL is empty. Give a folder, a .gguf file, org/name[@revision], or {PYPI_SPEC}.")
     if model.startswith("pypi:"):
         return _resolve_pypi(model)
     path = Path(model).expanduser()
@@ -101,6 +103,8 @@ def check_folder(path: Path) -> str:
                 "Only safetensors are loaded: convert them where you trust them, with save_pretrained."
             )
         raise UserError(f"MODEL {path}: the folder has no *.safetensors, so it holds no weights.")
+    if not adapter:
+        read_object(path / "config.json")
     _check_index(path)
     _check_headers(path)
     return "adapter" if adapter else "folder"
