@@ -15,6 +15,7 @@ from traceback import walk_tb
 
 from command import UserError
 from inference import quantization as quantized
+from inference.gguf_check import check_gguf
 from inference.memory import memory_errors, require_memory, ways_to_load
 from inference.sources import (  # noqa: F401  the other stations take them from here
     Source,

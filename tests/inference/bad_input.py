@@ -102,7 +102,12 @@ def run(front_end: str, words: list[str]) -> dict:
             said.write(f"Traceback: {type(error).__name__}: {error}")
             status = 1
     seconds = time.monotonic() - began
-    return {"status": status, "said": said.getvalue(), "seconds": seconds, "torch": "torch" in sys.modules and not before}
+    return {
+        "status": status,
+        "said": said.getvalue(),
+        "seconds": seconds,
+        "torch": "torch" in sys.modules and not before,
+    }
 
 
 def main(jobs: str, results: str) -> None:
