@@ -34,7 +34,7 @@ from run_folder import gigabytes
 DTYPES = ("float32", "bfloat16", "auto")
 DTYPE_HELP = "of the weights in memory; auto is that of the files (default auto on a GPU, else float32)"
 GGUF_READERS = ("gguf.gguf_reader", "transformers.integrations.gguf.reader")
-LLAMA_CPP = "llama.cpp may know it: pip install xllamacpp, then --runtime llama.cpp."
+LLAMA_CPP = " llama.cpp may know it: pip install xllamacpp, then --runtime llama.cpp."
 
 
 def load_tokenizer(source: Source):
@@ -48,6 +48,7 @@ def load_tokenizer(source: Source):
     from transformers import PreTrainedTokenizerFast
     from transformers.integrations.gguf import read_gguf_metadata
 
+    check_gguf(path)
     with user_errors(source), _quiet():
         tokenizer = PreTrainedTokenizerFast.from_pretrained(path.parent, gguf_file=path.name)
         metadata, _ = read_gguf_metadata(str(path))
@@ -132,7 +133,12 @@ def _load(source: Source, path: Path, dtype: str, quantization: str | None, devi
     if "auto_map" in (config := read_object(path / "config.json")):
         print(f"MODEL {source.spec} comes with code of its own (auto_map); it is not run.", file=sys.stderr)
     how = quantized.loading_arguments(quantization, dtype, config, device) if quantization else {}
-    return AutoModelForCausalLM.from_pretrained(path, dtype=dtype, use_safetensors=True, trust_remote_code=False, **how)
+    model = AutoModelForCausalLM.from_pretrained(
+        path, dtype=dtype, use_safetensors=True, trust_remote_code=False, **how
+    )
+    if quantization:
+        quantized.check_rows(f"MODEL {source.spec}", model, device)
+    return model
 
 
 def _load_adapter(path: Path, dtype: str, quantization: str | None, device: str):
@@ -180,8 +186,13 @@ def user_errors(source: Source) -> Iterator[None]:
         named = (SafetensorError, struct.error, OSError, json.JSONDecodeError, UnicodeDecodeError)
         if isinstance(error, named) or _from_gguf_reader(error):
             raise UserError(f"MODEL {source.spec}: cannot be loaded, a file of it is broken ({error}).") from error
+        if "trust_remote_code" in str(error):
+            raise UserError(
+                f"MODEL {source.spec}: it can only be loaded by code that comes with it (auto_map), which is never run here."
+            ) from error
         if isinstance(error, ValueError):
-            raise UserError(f"MODEL {source.spec}: cannot be loaded. {error}") from error
+            hint = LLAMA_CPP if source.kind == "gguf" else ""
+            raise UserError(f"MODEL {source.spec}: cannot be loaded. {error}{hint}") from error
         raise
 
 

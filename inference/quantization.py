@@ -7,6 +7,7 @@ from typing import Any
 from command import UserError
 
 KINDS = ("nf4", "int8")
+BLOCK = 64  # weights of nf4 that share a scale
 PACKAGE = "bitsandbytes==0.50.2"
 
 
@@ -63,3 +64,15 @@ def _try(kind: str, device: str) -> None:
             f"--quantization {kind}: the installed bitsandbytes cannot compute on this {device} ({reason}). "
             "Leave it out, or use --dtype bfloat16 or a GGUF of the model."
         ) from error
+
+
+def check_rows(what: str, model: Any, device: str) -> None:
+    """UserError for nf4 on a CPU with rows that are no whole blocks, over which bitsandbytes fails at the first token."""
+    import bitsandbytes as bnb
+
+    for name, module in model.named_modules():
+        if device == "cpu" and isinstance(module, bnb.nn.Linear4bit) and module.in_features % BLOCK:
+            raise UserError(
+                f"--quantization nf4: bitsandbytes needs rows of a multiple of {BLOCK} weights on a CPU; {name} of {what} has "
+                f"{module.in_features}. Use --quantization int8."
+            )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from command import UserError
+from inference.gguf_check import check_gguf
 from inference.loading import Source, fetch
 
 
@@ -84,6 +85,7 @@ def read_generation(source: Source) -> tuple[dict[str, Any], dict[str, Any]]:
 def _read_gguf(path: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     from transformers.integrations.gguf import read_gguf_metadata
 
+    check_gguf(path)
     metadata, _ = read_gguf_metadata(str(path))
     ends = [metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
     generation: dict[str, Any] = {"eos_token_id": [end for end in ends if end is not None]}
