@@ -1,8 +1,11 @@
 """From a MODEL to an engine that answers: which program runs it."""
 
+import gc
 import importlib.util
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from command import UserError
@@ -18,14 +21,28 @@ def open_engine(
 ) -> Any:
     """The engine of a MODEL, loaded. UserError, before torch is imported, for options that cannot be meant for it."""
     check_loading(source, dtype, quantization)
-    if runs_in_llama_cpp(source, runtime, dtype):
-        return _open_llama_cpp(source)
-    from inference.engine import Engine
+    with _without_collector():
+        if runs_in_llama_cpp(source, runtime, dtype):
+            return _open_llama_cpp(source)
+        from inference.engine import Engine
 
-    tokenizer = load_tokenizer(source)
-    if not tokenizer.chat_template:
-        raise UserError(f"MODEL {source.spec} has no chat template, so it cannot chat. Give an instruct or chat model.")
-    return Engine(load_model(source, dtype or default_dtype(), quantization=quantization), tokenizer)
+        tokenizer = load_tokenizer(source)
+        if not tokenizer.chat_template:
+            raise UserError(f"MODEL {source.spec} has no chat template, so it cannot chat. Give a chat model.")
+        return Engine(load_model(source, dtype or default_dtype(), quantization=quantization), tokenizer)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Python's garbage collector switched off: it would walk what torch and transformers define again and again while they
+    are imported, for a fifth of the time to the first token (benchmarks/first_token.py)."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def runs_in_llama_cpp(source: Source, runtime: str, dtype: str | None) -> bool:

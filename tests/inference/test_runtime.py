@@ -1,5 +1,6 @@
 """Which program runs a MODEL, and weights in 4 or 8 bits."""
 
+import gc
 import sys
 import types
 
@@ -54,10 +55,11 @@ def test_what_llama_cpp_cannot_run_is_refused(gguf, tiny_folder):
 
 
 def test_the_line_says_that_llama_cpp_runs_it(monkeypatch, gguf, capsys):
-    fake = types.SimpleNamespace(LlamaCppEngine=lambda source: ("engine of", source.name))
+    fake = types.SimpleNamespace(LlamaCppEngine=lambda source: ("engine of", source.name, gc.isenabled()))
     monkeypatch.setitem(sys.modules, "inference.llama_cpp", fake)
     _installed(monkeypatch, "xllamacpp", True)
-    assert open_engine(gguf) == ("engine of", "m")
+    assert open_engine(gguf) == ("engine of", "m", False)  # no garbage is collected while libraries are imported
+    assert gc.isenabled()
     assert capsys.readouterr().err.startswith("loaded m in llama.cpp in 0.0 s")
 
 
