@@ -12,15 +12,9 @@ import socket
 
 from command import UserError, run_command
 from inference.loading import Source, resolve
-from inference.options import (
-    MODEL_HELP,
-    add_loading,
-    add_sampling,
-    check_sampling,
-    chosen_sampling,
-    loading_options,
-)
+from inference.options import MODEL_HELP, add_loading, add_sampling, check_sampling, chosen_sampling, loading_options
 from inference.rules import read_rules
+from inference.runtime import open_engine
 
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
@@ -68,11 +62,11 @@ def main(argv: list[str] | None = None) -> int:
 def make_page(tuned: Source, base: Source | None, options: argparse.Namespace):
     """The page with its models loaded. Sampling is the tuned model's own unless the options say otherwise."""
     from inference.page.app import Page, Settings
-    from inference.page.sides import load_side
+    from inference.page.sides import make_side
 
+    models = {"base": base, "tuned": tuned}
     loading = loading_options(options)
-    sides = [load_side("base", base, **loading)] if base else []
-    sides.append(load_side("tuned", tuned, **loading))
+    sides = [make_side(role, model, open_engine(model, **loading)) for role, model in models.items() if model]
     sampling = chosen_sampling(read_rules(tuned, sides[-1].engine.tokenizer).sampling, options)
     return Page(sides, Settings(sampling, options.max_new_tokens, options.seed))
 

@@ -5,8 +5,11 @@ from dataclasses import fields, replace
 from typing import Any
 
 from command import UserError
-from inference.loading import DTYPE_HELP, DTYPES, PYPI_SPEC
+from inference.loading import DTYPE_HELP, DTYPES
+from inference.quantization import KINDS
 from inference.rules import Sampling
+from inference.runtime import RUNTIMES
+from inference.sources import PYPI_SPEC
 
 MODEL_HELP = f"a model folder, a Hub id (org/name[@revision]), a .gguf file, or {PYPI_SPEC}"
 
@@ -33,11 +36,20 @@ def add_sampling(parser: argparse.ArgumentParser, max_new_tokens: int) -> None:
 def add_loading(parser: argparse.ArgumentParser) -> None:
     """Add what `open_engine` takes."""
     parser.add_argument("--dtype", choices=DTYPES, help=DTYPE_HELP)
+    parser.add_argument(
+        "--quantization", choices=KINDS, help="make the weights of safetensors smaller, by bitsandbytes"
+    )
+    parser.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        default="auto",
+        help="what runs the model (default auto: a .gguf file in llama.cpp where xllamacpp is installed, else transformers)",
+    )
 
 
 def loading_options(options: argparse.Namespace) -> dict[str, Any]:
     """What the user said of loading, as `open_engine` takes it."""
-    return {"dtype": options.dtype}
+    return {name: getattr(options, name) for name in ("dtype", "quantization", "runtime")}
 
 
 def asked_sampling(options: argparse.Namespace) -> dict[str, float]:

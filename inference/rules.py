@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from command import UserError
+from inference.gguf_check import check_gguf
 from inference.loading import Source, adapter_base, fetch
 
 
@@ -139,6 +140,7 @@ def _read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     from transformers.integrations.gguf import read_gguf_metadata
 
+    check_gguf(path)
     metadata, _ = read_gguf_metadata(str(path))
     ends = [metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
     names = [field.name for field in fields(Sampling)]

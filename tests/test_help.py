@@ -1,0 +1,59 @@
+"""`--help` of every command: under a second, and none of the large libraries is imported for it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+STATIONS = ("training", "eval", "model_card", "inference", "publishing")
+LARGE = [
+    "torch",
+    "transformers",
+    "gradio",
+    "matplotlib",
+    "datasets",
+    "peft",
+    "trl",
+    "pandas",
+    "scipy",
+    "gguf",
+    "xllamacpp",
+    "bitsandbytes",
+]
+# Children of other commands, which a user does not start.
+CHILDREN = {"publishing.reader", "inference.llama_cpp_child", "eval.scorers.sandbox.launcher"}
+CODE = f"""
+import runpy, sys, time
+sys.argv = [sys.argv[1], "--help"]
+try:
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+except SystemExit as stop:
+    loaded = [name for name in {LARGE} if name in sys.modules]
+    print(stop.code, time.process_time(), ",".join(loaded), file=sys.stderr)
+"""
+
+
+def commands() -> list[str]:
+    """Every module that runs as a command, found by its last lines."""
+    files = [ROOT / "upload.py", *(path for station in STATIONS for path in sorted((ROOT / station).rglob("*.py")))]
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in files
+        if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+    ]
+    return [name for name in names if name not in CHILDREN]
+
+
+def test_the_commands_are_found():
+    assert {"upload", "training.train", "eval.run", "model_card.build", "inference.chat"} <= set(commands())
+
+
+@pytest.mark.parametrize("name", commands())
+def test_help_is_quick_and_imports_nothing_large(name):
+    """In seconds of this process's own, which do not grow when the machine is busy."""
+    done = subprocess.run([sys.executable, "-c", CODE, name], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "usage:" in done.stdout, done.stderr
+    status, seconds, *large = done.stderr.splitlines()[-1].split()
+    assert (status, large) == ("0", []) and float(seconds) < 1
