@@ -1,43 +1,19 @@
 """Generation and scoring with a transformers model: what the front ends and the evaluation talk to."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 
 import torch
 
 from command import UserError
+from inference.answers import CUT, Answer, Piece
 from inference.chat_format import encode_chat
 from inference.decoding import Decoder, Kept, Row, begun, resumed
 from inference.noise import random_stream
-from inference.rules import GREEDY, Sampling, stop_token_ids
+from inference.rules import GREEDY, Sampling, context_of, stop_token_ids
 from inference.sampling import Sampler
 
 SCORED_TOKENS = 2048  # at most so many tokens in a batch of log_probs: 0.4 GB of logits at 49,152 words
-CUT = "\N{REPLACEMENT CHARACTER}"  # what a tokenizer makes of a character of which bytes are missing
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One answer. The stop token is in neither `text` nor `token_ids`."""
-
-    index: int
-    text: str
-    token_ids: list[int]
-    finish_reason: str  # "stop" | "length"
-
-    @property
-    def tokens(self) -> int:
-        """How long the answer is."""
-        return len(self.token_ids)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Some characters of an answer that is being made; `finish_reason` is None until the last."""
-
-    text: str
-    finish_reason: str | None  # "stop" | "length"
 
 
 class Engine:
@@ -47,8 +23,9 @@ class Engine:
 
     def __init__(self, model, tokenizer):
         self.model, self.tokenizer = model, tokenizer
-        self.stop_ids = frozenset(stop_token_ids(model.generation_config.to_dict(), model.config.to_dict(), tokenizer))
-        self.context = getattr(model.config, "max_position_embeddings", None)
+        config = model.config.to_dict()
+        self.stop_ids = frozenset(stop_token_ids(model.generation_config.to_dict(), config, tokenizer))
+        self.context = context_of(config)
         self._kept: Kept | None = None  # of the last stream
         kinds = set(getattr(model.config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"}:

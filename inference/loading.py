@@ -15,7 +15,7 @@ from traceback import walk_tb
 
 from command import UserError
 from inference import quantization as quantized
-from inference.gguf_check import check_gguf
+from inference.gguf.check import check_gguf
 from inference.memory import memory_errors, require_memory, ways_to_load
 from inference.sources import (  # noqa: F401  the other stations take them from here
     Source,
@@ -34,7 +34,7 @@ from run_folder import gigabytes
 DTYPES = ("float32", "bfloat16", "auto")
 DTYPE_HELP = "of the weights in memory; auto is that of the files (default auto on a GPU, else float32)"
 GGUF_READERS = ("gguf.gguf_reader", "transformers.integrations.gguf.reader")
-LLAMA_CPP = " llama.cpp may know it: pip install xllamacpp, then --runtime llama.cpp."
+LLAMA_CPP = " llama.cpp reads more kinds: pip install xllamacpp, then --runtime llama.cpp."
 
 
 def load_tokenizer(source: Source):
@@ -127,7 +127,10 @@ def _load(source: Source, path: Path, dtype: str, quantization: str | None, devi
 
     if path.is_file():
         kind = getattr(torch, "float32" if dtype == "auto" else dtype)
-        return _unmark_gguf(AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=kind))
+        check_rope(source, path)
+        model = _unmark_gguf(AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=kind))
+        model.generation_config.eos_token_id = gguf_stops(path) or model.generation_config.eos_token_id
+        return model
     if (path / "adapter_config.json").is_file():
         return _load_adapter(path, dtype, quantization, device)
     if "auto_map" in (config := read_object(path / "config.json")):
@@ -157,6 +160,27 @@ def _load_adapter(path: Path, dtype: str, quantization: str | None, device: str)
     if (path / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(path)
     return model
+
+
+def check_rope(source: Source, path: Path) -> None:
+    """UserError for a file whose rope is divided by factors of its own (Llama 3.1 and later): transformers 5.23 reads past them."""
+    from transformers.integrations.gguf.reader import GgufHeader
+
+    if any(tensor.name == "rope_freqs.weight" for tensor in GgufHeader.from_file(str(path)).tensors):
+        raise UserError(
+            f"MODEL {source.spec} has rope factors (Llama 3.1 and later), which transformers leaves out of a GGUF file, so that "
+            f"it would answer wrongly.{LLAMA_CPP} Or give the folder of safetensors that the file was made from."
+        )
+
+
+def gguf_stops(path: Path) -> int | list[int] | None:
+    """The tokens that end an answer by a GGUF file; transformers reads the first of its three keys only."""
+    from transformers.integrations.gguf import read_gguf_metadata
+
+    keys = [f"tokenizer.ggml.{name}_token_id" for name in ("eos", "eot", "eom")]
+    metadata, _ = read_gguf_metadata(str(path), tuple(keys))
+    found = list(dict.fromkeys(metadata[key] for key in keys if metadata.get(key) is not None))
+    return found[0] if len(found) == 1 else found or None
 
 
 def _unmark_gguf(model):

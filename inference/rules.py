@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from command import UserError
-from inference.gguf_check import check_gguf
+from inference.gguf.check import check_gguf
 from inference.loading import Source, adapter_base, fetch
 
 

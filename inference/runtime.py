@@ -71,7 +71,7 @@ def runs_in_llama_cpp(source: Source, runtime: str, dtype: str | None) -> bool:
 
 
 def _open_llama_cpp(source: Source) -> Any:
-    from inference.llama_cpp import LlamaCppEngine
+    from inference.llama_cpp.engine import LlamaCppEngine
 
     began = time.monotonic()
     engine = LlamaCppEngine(source)

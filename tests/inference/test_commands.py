@@ -8,7 +8,7 @@ import time
 import pytest
 
 from inference import chat, compare, runtime
-from inference.engine import Piece
+from inference.answers import Piece
 from inference.loading import load_model
 from tests.inference.conftest import PROMPTS, ROOT
 

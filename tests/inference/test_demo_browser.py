@@ -11,7 +11,8 @@ from tests.inference.demo_browser import Visitor, find
 gr = pytest.importorskip("gradio", reason="needs requirements-demo.txt")
 pytestmark = pytest.mark.skipif(not find(), reason="no Chromium on PATH (Debian: apt-get install chromium)")
 
-from inference.engine import Engine, Piece  # noqa: E402
+from inference.answers import Piece  # noqa: E402
+from inference.engine import Engine  # noqa: E402
 from inference.page.app import Page, Settings, start  # noqa: E402
 from inference.page.sides import Side  # noqa: E402
 from inference.rules import GREEDY, Sampling  # noqa: E402

@@ -12,8 +12,8 @@ import pytest
 
 from command import UserError
 from inference import generate
+from inference.answers import Answer
 from inference.batch.part import part_folder
-from inference.engine import Answer
 from tests.inference.conftest import CHATS, PROMPTS, ROOT, reference
 from tests.inference.gguf_models import changed
 

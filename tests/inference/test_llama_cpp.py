@@ -16,10 +16,10 @@ import torch
 
 from command import UserError, WorkError
 from inference import export_gguf, llama_cpp
-from inference.engine import CUT
-from inference.gguf_check import check_gguf
-from inference.llama_cpp import LlamaCppEngine
-from inference.llama_cpp_process import LlamaCppProcess
+from inference.answers import CUT
+from inference.gguf.check import check_gguf
+from inference.llama_cpp.engine import LlamaCppEngine
+from inference.llama_cpp.process import LlamaCppProcess
 from inference.loading import load_model, load_tokenizer, resolve
 from inference.rules import Sampling
 from tests.inference.conftest import CHATS, ROOT, reference
@@ -228,7 +228,7 @@ def test_a_process_that_died_is_one_sentence(engine):
 
 def test_nothing_listens_on_a_port_and_nothing_outlives_its_parent(file):
     code = (
-        "import os, sys\nfrom inference.llama_cpp_process import LlamaCppProcess\nfrom pathlib import Path\n"
+        "import os, sys\nfrom inference.llama_cpp.process import LlamaCppProcess\nfrom pathlib import Path\n"
         f"p = LlamaCppProcess(Path({str(file)!r}), 'm', 1, 256)\n"
         "print(p._child.pid, flush=True)\nsys.stdin.read()\nos._exit(1)\n"
     )
@@ -281,7 +281,7 @@ def test_what_llama_cpp_refuses_is_told_in_its_words(file, tmp_path, old, new, t
 
 def test_too_little_memory_is_told(file):
     code = (
-        "import resource\nfrom pathlib import Path\nfrom inference.llama_cpp_process import LlamaCppProcess\n"
+        "import resource\nfrom pathlib import Path\nfrom inference.llama_cpp.process import LlamaCppProcess\n"
         "resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))\n"
         f"LlamaCppProcess(Path({str(file)!r}), 'm', 1, 1 << 26)\n"
     )

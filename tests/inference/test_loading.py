@@ -292,3 +292,22 @@ def test_the_base_is_an_ordinary_model_with_its_own_tokens(base, tmp_path):
     assert tokenizer.convert_ids_to_tokens(tokenizer.encode("\n\n2. a  10")) == ["ĊĊ", "2", ".", "Ġa", "ĠĠ", "1", "0"]
     with torch.no_grad():
         assert torch.equal(model(torch.tensor([ids])).logits, again(torch.tensor([ids])).logits)
+
+
+@pytest.mark.parametrize("factors", [True, False])
+def test_a_gguf_file_keeps_all_stops_and_one_with_rope_factors_is_refused(tmp_path, factors):
+    """transformers reads `eos` alone of three keys, and past Llama 3.1's rope factors: its logits would be off by 5."""
+    from inference import export_gguf
+    from tests.inference.gguf_models import changed, make_llama3
+
+    folder = make_llama3(tmp_path / "model")
+    if not factors:
+        plain = {"rope_type": "default", "rope_theta": 500000.0}
+        folder = changed(folder, tmp_path / "plain", "config.json", lambda c: c.update(rope_parameters=plain))
+    export_gguf.main([str(folder), "--output", str(tmp_path / "out"), "--types", "f16", "--name", "m"])
+    source = resolve(str(tmp_path / "out" / "m-f16.gguf"))
+    if factors:
+        with pytest.raises(UserError, match=r"rope factors .* llama\.cpp"):
+            load_model(source)
+        return
+    assert sorted(load_model(source).generation_config.eos_token_id) == [314, 317]

@@ -56,7 +56,7 @@ def test_what_llama_cpp_cannot_run_is_refused(gguf, tiny_folder):
 
 def test_the_line_says_that_llama_cpp_runs_it(monkeypatch, gguf, capsys):
     fake = types.SimpleNamespace(LlamaCppEngine=lambda source: ("engine of", source.name, gc.isenabled()))
-    monkeypatch.setitem(sys.modules, "inference.llama_cpp", fake)
+    monkeypatch.setitem(sys.modules, "inference.llama_cpp.engine", fake)
     _installed(monkeypatch, "xllamacpp", True)
     assert open_engine(gguf) == ("engine of", "m", False)  # no garbage is collected while libraries are imported
     assert gc.isenabled()

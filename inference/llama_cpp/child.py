@@ -1,6 +1,6 @@
 """The process in which llama.cpp runs: what it does to itself (an abort on a broken file) happens there and not in ours.
 
-Not a command. `inference/llama_cpp_process.py` starts it, writes one line of JSON to its standard input (the fields of
+Not a command. `inference/llama_cpp/process.py` starts it, writes one line of JSON to its standard input (the fields of
 xllamacpp's CommonParams that it shall have, and the socket's path), waits for the line "ready", and holds the pipe:
 when that ends, in whatever way the parent did, this process ends too.
 """

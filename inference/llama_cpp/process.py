@@ -17,7 +17,7 @@ from typing import Any
 
 from command import UserError, WorkError
 
-CHILD = Path(__file__).with_name("llama_cpp_child.py")
+CHILD = Path(__file__).with_name("child.py")
 QUIET = {
     "verbosity": 1,  # errors only
     "warmup": False,  # the first prompt reads the weights just as well

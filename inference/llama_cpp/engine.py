@@ -15,9 +15,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from command import UserError
+from inference.answers import CUT, Answer, Piece
 from inference.chat_format import encode_chat
-from inference.engine import CUT, Answer, Piece
-from inference.llama_cpp_process import LlamaCppProcess
+from inference.llama_cpp.process import LlamaCppProcess
 from inference.loading import Source, fetch, load_tokenizer
 from inference.rules import GREEDY, Sampling, read_rules
 
