@@ -88,7 +88,7 @@ class PseudoTerminal:
         ]
         return "\n".join("".join(cell.data for cell in row).rstrip() for row in rows)
 
-    def wait_for(self, wanted: str, seconds: float = 30, times: int = 1) -> str:
+    def wait_for(self, wanted: str, seconds: float = 60, times: int = 1) -> str:
         """The screen once it shows `wanted`. AssertionError with the screen if it does not."""
         end = time.monotonic() + seconds
         while self.text().count(wanted) < times:

@@ -27,14 +27,24 @@ MODULE = "tests.inference.terminal.scripted_chat"
 
 
 @pytest.fixture
-def start(tmp_path, tiny_folder):
-    """Start a chat whose history lies in tmp_path; `module` is the real one or the scripted one."""
+def folder(tmp_path):
+    """What `resolve` takes for a model; the scripted chat loads nothing from it."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).touch()
+    return folder
+
+
+@pytest.fixture
+def start(tmp_path, folder):
+    """Start a scripted chat whose history lies in tmp_path."""
     began = []
 
-    def run(*arguments, module=MODULE, columns=90, lines=30, **environment) -> PseudoTerminal:
-        command = [sys.executable, "-m", module, str(tiny_folder), "--max-new-tokens", "100", *map(str, arguments)]
+    def run(*arguments, module=MODULE, model=folder, **environment) -> PseudoTerminal:
+        command = [sys.executable, "-m", module, str(model), "--max-new-tokens", "100", *map(str, arguments)]
         environment = {"XDG_STATE_HOME": str(tmp_path / "state"), "NO_COLOR": "", **environment}
-        began.append(PseudoTerminal(command, columns=columns, lines=lines, **environment))
+        began.append(PseudoTerminal(command, **environment))
         return began[-1]
 
     yield run
@@ -54,8 +64,8 @@ def row_of(terminal, text: str) -> int:
     return next(y for y, row in enumerate(terminal.screen.display) if text in row)
 
 
-def test_the_real_command_answers_and_leaves(start):
-    terminal = start("--max-new-tokens", "5", "--temperature", "0", module="inference.chat")
+def test_the_real_command_answers_and_leaves(start, tiny_folder):
+    terminal = start("--max-new-tokens", "5", "--temperature", "0", module="inference.chat", model=tiny_folder)
     terminal.wait_for("› ")
     terminal.send("你好", ENTER)
     terminal.wait_for("1 turn ·")
@@ -256,9 +266,9 @@ def test_a_dumb_terminal_has_a_plain_prompt(start):
     assert terminal.ended() == 0
 
 
-def test_answers_alone_go_to_a_file(start, tmp_path, tiny_folder):
+def test_answers_alone_go_to_a_file(tmp_path, folder):
     answers = tmp_path / "answers"
-    shell = f"exec {sys.executable} -m {MODULE} {tiny_folder} --max-new-tokens 100 > {answers}"
+    shell = f"exec {sys.executable} -m {MODULE} {folder} --max-new-tokens 100 > {answers}"
     with PseudoTerminal(["sh", "-c", shell], XDG_STATE_HOME=str(tmp_path)) as terminal:
         terminal.wait_for("0 turns")
         terminal.send("emoji", ENTER)
@@ -268,8 +278,8 @@ def test_answers_alone_go_to_a_file(start, tmp_path, tiny_folder):
     assert answers.read_text(encoding="utf-8") == "🙂你好\n👍🏽ok\n"
 
 
-def test_a_pipe_gives_answers_alone_without_colour_and_ctrl_c_ends_it(tiny_folder):
-    command = [sys.executable, "-m", MODULE, str(tiny_folder), "--max-new-tokens", "100"]
+def test_a_pipe_gives_answers_alone_without_colour_and_ctrl_c_ends_it(folder):
+    command = [sys.executable, "-m", MODULE, str(folder), "--max-new-tokens", "100"]
     done = subprocess.run(command, cwd=ROOT, input=b"\xef\xbb\xbfone\r\n\xff\nhostile\n", capture_output=True)
     assert done.returncode == 0
     assert done.stdout.decode().split("\n")[:2] == ["<one>", "<\ufffd>"] and b"\x1b" not in done.stdout + done.stderr
