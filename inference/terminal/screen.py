@@ -127,9 +127,10 @@ class Terminal(Lines):
         application, future = self.editor.app, self.session.opening.future
 
         async def wait() -> None:
-            await asyncio.wait([asyncio.wrap_future(future)])
-            if future.exception():
-                application.exit(exception=future.exception())
+            loaded = asyncio.wrap_future(future)
+            await asyncio.wait([loaded])
+            if loaded.exception():
+                application.exit(exception=loaded.exception())
             application.invalidate()
 
         application.create_background_task(wait())
@@ -184,6 +185,7 @@ def unechoed() -> Iterator[None]:
     inside = termios.tcgetattr(terminal)
     inside[0] &= ~termios.ICRNL
     inside[3] &= ~(termios.ECHO | termios.ICANON)
+    inside[3] |= termios.NOFLSH  # else Ctrl-C throws away what was typed before it
     termios.tcsetattr(terminal, termios.TCSANOW, inside)
     try:
         yield

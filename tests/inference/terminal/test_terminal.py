@@ -66,7 +66,7 @@ def row_of(terminal, text: str) -> int:
 
 def test_the_real_command_answers_and_leaves(start, tiny_folder):
     terminal = start("--max-new-tokens", "5", "--temperature", "0", module="inference.chat", model=tiny_folder)
-    terminal.wait_for("› ")
+    terminal.wait_for("›")
     terminal.send("你好", ENTER)
     terminal.wait_for("1 turn ·")
     terminal.send("/params", ENTER)
@@ -231,13 +231,11 @@ def test_sigterm_leaves_with_130_and_the_terminal_as_it_was(chat, answering):
 
 
 @pytest.mark.parametrize("answering", [True, False])
-def test_a_closed_terminal_ends_the_program(start, tmp_path, answering):
+def test_a_closed_terminal_ends_the_program(tmp_path, folder, answering):
     """With SIGHUP ignored, as under nohup: reading and writing then fail."""
     errors = tmp_path / "errors"
     code = f"import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); sys.stderr = open({str(errors)!r}, 'w'); import runpy; runpy.run_module({MODULE!r}, run_name='__main__', alter_sys=True)"
-    terminal = start()
-    terminal.__exit__()
-    command = [sys.executable, "-c", code, *terminal.process.args[3:]]
+    command = [sys.executable, "-c", code, str(folder), "--max-new-tokens", "100"]
     with PseudoTerminal(command, XDG_STATE_HOME=str(tmp_path)) as terminal:
         terminal.wait_for("0 turns")
         if answering:
@@ -259,7 +257,7 @@ def test_no_colour_where_none_is_wanted(start):
 
 def test_a_dumb_terminal_has_a_plain_prompt(start):
     terminal = start(TERM="dumb")
-    terminal.wait_for("› ")
+    terminal.wait_for("›")
     terminal.send("plain", ENTER)
     terminal.wait_for("<plain>")
     terminal.send(CTRL_D)
