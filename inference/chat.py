@@ -1,19 +1,27 @@
-"""Chat in the terminal: python -m inference.chat MODEL [--system TEXT] [--temperature T]
+"""Chat in the terminal: python -m inference.chat MODEL [--system TEXT|@FILE] [--load FILE] [--temperature T]
 
-Commands: /reset forgets the conversation, /system TEXT sets the system message and starts anew, /quit leaves, /help.
-Ctrl-C stops an answer; Ctrl-D leaves. Lines from a pipe are answered one after the other.
+On a terminal: a line editor with history and completion; /help lists the commands, Ctrl-C stops an answer, Ctrl-D leaves.
+From a pipe: a line is a question, and stdout gets the answers alone.
 """
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from command import UserError, run_command
-from inference.loading import resolve
+from inference.chat_format import encode_chat
+from inference.loading import Source, resolve
 from inference.options import MODEL_HELP, add_loading, add_sampling, check_sampling, chosen_sampling, loading_options
 from inference.rules import read_rules
 from inference.runtime import open_engine
-
-HELP = "/reset forgets the conversation · /system TEXT sets the system message · /quit leaves · /help"
+from inference.terminal.conversation import Conversation, load, system_text
+from inference.terminal.lines import Lines
+from inference.terminal.opening import Opened, Opening
+from inference.terminal.session import Session
+from inference.terminal.talk import talk
+from inference.terminal.text import one_line
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -21,7 +29,9 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m inference.chat", description="Chat with a model in the terminal.", allow_abbrev=False
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
-    parser.add_argument("--system", default="", help="the system message")
+    parser.add_argument("--system", metavar="TEXT|@FILE", help="the system message, or the file that holds it")
+    parser.add_argument("--load", metavar="FILE", type=Path, help="go on with a conversation that /save wrote")
+    parser.add_argument("--no-history", action="store_true", help="keep no line of what is typed for later sessions")
     add_sampling(parser, 512)
     add_loading(parser)
     return parser
@@ -30,75 +40,56 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     options = build_parser().parse_args(argv)
     check_sampling(options)
+    conversation = first_conversation(options)
     source = resolve(options.model)
-    sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+    terminal = sys.stdin.isatty() and (sys.stdout.isatty() or sys.stderr.isatty())
+    # What must be downloaded first shows its progress, which an open editor would garble.
+    here = source.kind in ("folder", "gguf") or (source.kind == "pypi" and source.path is not None)
+    opening = Opening(lambda: open_model(source, options, conversation), ahead=terminal and here)
+    settings = {"seed": options.seed, "max_new_tokens": options.max_new_tokens}
+    session = Session(one_line(source.name), opening, conversation, **settings)
+    try:
+        with open_screen(session, terminal, not options.no_history) as screen:
+            status = talk(session, screen)
+    except KeyboardInterrupt as stop:
+        if opening.ready or not opening.thread:
+            raise
+        print(f"stopped while the model was loading. {stop}".rstrip(), file=sys.stderr)
+        status = 130
+    return opening.leave(status)
+
+
+def first_conversation(options: argparse.Namespace) -> Conversation:
+    """What --load or --system begin with. UserError for both: a saved conversation has its own system message."""
+    if options.load is None:
+        return Conversation(system_text(options.system or ""))
+    if options.system is not None:
+        raise UserError("--load and --system: a saved conversation has its own system message. Give one of the two.")
+    return load(options.load)
+
+
+def open_model(source: Source, options: argparse.Namespace, conversation: Conversation) -> Opened:
+    """The engine and how it is to draw. UserError also if the model's template refuses the loaded conversation."""
     engine = open_engine(source, **loading_options(options))
-    sampling = chosen_sampling(read_rules(source, engine.tokenizer).sampling, options)
-    settings = {"max_new_tokens": options.max_new_tokens, "sampling": sampling}
-    print(f"{source.name}, {sampling.told()}. {HELP}", file=sys.stderr)
-    Chat(engine, options.system, settings, options.seed).run()
-    return 0
+    if conversation.turns:
+        encode_chat(engine.tokenizer, conversation.messages())
+    own = read_rules(source, engine.tokenizer).sampling
+    return Opened(engine, own, chosen_sampling(own, options))
 
 
-class Chat:
-    """A conversation and what the user does with it."""
+@contextmanager
+def open_screen(session: Session, terminal: bool, keep_history: bool) -> Iterator[Lines]:
+    """The editor on a terminal, lines from a pipe. Of a pipe the model is loaded first."""
+    if terminal:
+        from inference.terminal.screen import open_terminal
 
-    def __init__(self, engine, system: str, settings: dict, seed: int):
-        self.engine, self.settings, self.seed = engine, settings, seed
-        self.begin(system)
-
-    def begin(self, system: str) -> None:
-        self.system = system
-        self.messages = [{"role": "system", "content": system}] if system else []
-
-    def run(self) -> None:
-        """Until /quit or the end of the input."""
-        while (line := self.read()) is not None:
-            if line.startswith("/"):
-                if not self.command(line):
-                    return
-            elif line:
-                self.answer(line)
-
-    def read(self) -> str | None:
-        """The next line, stripped; None at the end of the input or at Ctrl-C on an empty prompt."""
-        if sys.stdin.isatty():
-            print("\n> ", end="", file=sys.stderr, flush=True)
-        try:
-            line = sys.stdin.readline()
-        except KeyboardInterrupt:
-            return None
-        return line.strip() if line else None
-
-    def command(self, line: str) -> bool:
-        """Do a /command; False if it is to leave."""
-        word, _, rest = line.partition(" ")
-        if word == "/quit":
-            return False
-        if word == "/reset":
-            self.begin(self.system)
-            print("the conversation is forgotten", file=sys.stderr)
-        elif word == "/system":
-            self.begin(rest.strip())
-            print(f"system message: {self.system or 'none'}; the conversation starts anew", file=sys.stderr)
-        else:
-            print(HELP if word == "/help" else f"no command {word}. {HELP}", file=sys.stderr)
-        return True
-
-    def answer(self, line: str) -> None:
-        """Stream the answer. Ctrl-C keeps what was said so far; what the model refuses is said and leaves no trace."""
-        said, asked = "", [*self.messages, {"role": "user", "content": line}]
-        try:
-            for piece in self.engine.stream(asked, seed=self.seed + len(asked), **self.settings):
-                said += piece.text
-                print(piece.text, end="", flush=True)
-            print(flush=True)
-        except KeyboardInterrupt:
-            print("\n(stopped)", file=sys.stderr)
-        except UserError as error:
-            print(f"{error} /reset starts anew.", file=sys.stderr)
-            return
-        self.messages = [*asked, {"role": "assistant", "content": said}]
+        with open_terminal(session, keep_history) as screen:
+            yield screen
+    else:
+        screen = Lines()
+        session.opening.result()
+        screen.tell(f"{session.status()}. /help lists what can be done.")
+        yield screen
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from tests.conftest import ROOT
 
 COMMANDS = (
     "training.train", "training.inspect_pairs", "training.plots", "training.merge_adapter", "training.recipe", "eval.run", "eval.rescore", "eval.judge", "eval.report", "model_card.build", "upload",
-    "inference.chat", "inference.generate", "inference.compare", "inference.demo", "inference.export_gguf",
+    "inference.chat", "inference.generate", "inference.compare", "inference.demo", "inference.export_gguf", "inference.serve",
+    "inference.serving.llama_server",
 )  # fmt: skip
 
 

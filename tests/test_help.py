@@ -23,7 +23,12 @@ LARGE = [
     "bitsandbytes",
 ]
 # Children of other commands, which a user does not start.
-CHILDREN = {"publishing.reader", "inference.llama_cpp.child", "eval.scorers.sandbox.launcher"}
+CHILDREN = {
+    "publishing.reader",
+    "inference.llama_cpp.child",
+    "inference.serving.watch",
+    "eval.scorers.sandbox.launcher",
+}
 CODE = f"""
 import runpy, sys, time
 sys.argv = [sys.argv[1], "--help"]

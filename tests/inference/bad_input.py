@@ -24,8 +24,16 @@ def arguments(front_end: str, model: str, folder: Path) -> list[str]:
     prompts.write_text('{"id": 1, "prompt": "x"}\n')
     rest = {
         "inference.chat": [],
-        "inference.generate": ["--prompts", str(prompts), "--output", str(folder / "answers.jsonl")],
+        "inference.generate": [
+            "--prompts",
+            str(prompts),
+            "--output",
+            str(folder / "answers.jsonl"),
+            "--max-new-tokens",
+            "8",
+        ],
         "inference.demo": ["--port", "7871"],
+        "inference.serve": ["--print"],
         "inference.compare": [model, "--prompt", "x"],
         "inference.export_gguf": ["--output", str(folder / "gguf")],
         "eval.run": ["--output", str(folder / "eval"), "--suite", "language", "--limit", "1"],

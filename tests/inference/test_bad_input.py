@@ -13,6 +13,7 @@ FRONT_ENDS = (
     "inference.chat",
     "inference.generate",
     "inference.demo",
+    "inference.serve",
     "inference.compare",
     "inference.export_gguf",
     "eval.run",
@@ -40,6 +41,10 @@ FAULTS = {
 UNNAMED = {"empty", "no template"}
 
 
+# What a server knows beyond transformers is its own to tell: the words are printed.
+LEFT_TO_OTHERS = {("inference.serve", "unknown architecture")}
+
+
 @pytest.fixture(scope="module")
 def told(tiny_folder, tmp_path_factory):
     """(front end, fault) → what happened."""
@@ -64,6 +69,9 @@ def told(tiny_folder, tmp_path_factory):
 @pytest.mark.parametrize("front_end", FRONT_ENDS)
 def test_a_faulty_model_is_told(told, front_end, fault):
     row, (reason, needs_torch) = told[front_end, fault], FAULTS[fault]
+    if (front_end, fault) in LEFT_TO_OTHERS:
+        assert row["status"] == 0
+        return
     assert row["status"] == 2 and "Traceback" not in row["said"], row
     errors = [line for line in row["said"].splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and any(word in errors[0] for word in reason.split("|")), row

@@ -8,7 +8,6 @@ import time
 import pytest
 
 from inference import chat, compare, runtime
-from inference.answers import Piece
 from inference.loading import load_model
 from tests.inference.conftest import PROMPTS, ROOT
 
@@ -79,34 +78,13 @@ def test_chat_reads_a_pipe_and_knows_its_commands(command, tiny_folder):
     lines = "/help\n你好\n/system 你是助手\n\n/nonsense\nHi\n/reset\n/quit\nnever asked\n"
     done = command("inference.chat", tiny_folder, "--max-new-tokens", "8", "--temperature", "0", input=lines)
     assert done.returncode == 0 and len(done.stdout.strip("\n").split("\n")) >= 2
-    for said in ("/reset forgets", "system message: 你是助手", "no command /nonsense", "conversation is forgotten"):
+    for said in (
+        "forget the conversation",
+        "system message: 你是助手",
+        "no command /nonsense",
+        "conversation is forgotten",
+    ):
         assert said in done.stderr
-
-
-class Scripted:
-    """An engine that says what it was asked, and is stopped at the second question."""
-
-    def stream(self, messages, **settings):
-        yield Piece(f"{len(messages)}:{messages[-1]['content']}", None)
-        if messages[-1]["content"] == "stop":
-            raise KeyboardInterrupt
-
-
-def test_chat_keeps_the_history_and_survives_ctrl_c(capsys, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("one\nstop\nthree\n"))
-    talk = chat.Chat(Scripted(), "S", {}, 0)
-    talk.run()
-    assert [message["role"] for message in talk.messages] == ["system", *["user", "assistant"] * 3]
-    assert [message["content"] for message in talk.messages] == [
-        "S",
-        "one",
-        "2:one",
-        "stop",
-        "4:stop",
-        "three",
-        "6:three",
-    ]
-    assert "(stopped)" in capsys.readouterr().err
 
 
 def test_compare_shows_both_answers(tiny, tiny_folder, capsys):

@@ -75,7 +75,7 @@ def test_every_row_is_answered_in_order(tiny, tiny_folder, prompts, output, caps
     told, before = capsys.readouterr().err, output.stat().st_mtime_ns
     assert "greedy, at most 12 new tokens; 8 prompts" in told and f"{output}: 8 answers, " in told
     record = json.loads(output.with_name("out.jsonl.settings.json").read_text(encoding="utf-8"))
-    assert record["made_by"] == [{name: version(name) for name in ("torch", "transformers")}]
+    assert record["made_by"] == [{name: version(name) for name in ("torch", "transformers", "numpy")}]
     run(tiny_folder, prompts, output, "--max-new-tokens", "12")  # the batch size decides no answer
     assert "is done" in capsys.readouterr().err and output.stat().st_mtime_ns == before
     run(tiny_folder, prompts, output, "--max-new-tokens", "12", "--temperature", "0.9")

@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from command import UserError, WorkError
-from inference import export_gguf, llama_cpp
+from inference import export_gguf
 from inference.answers import CUT
 from inference.gguf.check import check_gguf
+from inference.llama_cpp import engine as llama_cpp
 from inference.llama_cpp.engine import LlamaCppEngine
 from inference.llama_cpp.process import LlamaCppProcess
 from inference.loading import load_model, load_tokenizer, resolve

@@ -111,7 +111,7 @@ def test_an_unsupported_architecture_is_told_in_transformers_words(tiny_folder, 
 def test_a_broken_file_is_called_broken_with_the_librarys_words(tiny_folder, tmp_path, name):
     folder = Path(shutil.copytree(tiny_folder, tmp_path / "m"))
     (folder / name).write_text("{")
-    with pytest.raises(UserError, match=r"a file of it is broken \(.*(JSON|line 1|header)"):
+    with pytest.raises(UserError, match=r"(is not valid JSON|a file of it is broken) \(.*(line 1|column|header)"):
         load_tokenizer(resolve(str(folder)))
         load_model(resolve(str(folder)))
 

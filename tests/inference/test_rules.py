@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from gguf import GGUFWriter
 
 from command import UserError
 from inference import export_gguf
@@ -37,7 +38,7 @@ def write(path: Path, record: object) -> Path:
 
 def model_folder(folder: Path, generation: object = None, config: object = None) -> Path:
     """A folder that `resolve` takes, with these files."""
-    write(folder / "model.safetensors", "")
+    write(folder / "model.safetensors", "\x02" + "\0" * 7 + "{}")  # whole, without a tensor
     write(folder / "config.json", {} if config is None else config)
     if generation is not None:
         write(folder / "generation_config.json", generation)
@@ -137,7 +138,7 @@ def test_a_folder_without_a_generation_config_is_greedy_and_may_have_no_context(
 def test_an_adapter_has_its_own_sampling_or_its_bases(tmp_path):
     base = model_folder(tmp_path / "base", SAMPLED, {"max_position_embeddings": 99})
     adapter = tmp_path / "adapter"
-    write(adapter / "adapter_model.safetensors", "")
+    write(adapter / "adapter_model.safetensors", "\x02" + "\0" * 7 + "{}")
     write(adapter / "adapter_config.json", {"base_model_name_or_path": str(base)})
     assert read_generation(resolve(str(adapter))) == (SAMPLED, {"max_position_embeddings": 99})
     write(adapter / "generation_config.json", {"eos_token_id": 7})
@@ -177,19 +178,25 @@ def test_a_gguf_file_says_what_its_model_says(tmp_path):
         ({"penalty_repeat": 1.1}, Sampling(repetition_penalty=1.1)),
     ],
 )
-def test_what_a_gguf_of_another_maker_leaves_open_is_transformers(tmp_path, monkeypatch, keys, sampling):
-    from transformers.integrations import gguf
-
-    metadata = {f"general.sampling.{key}": value for key, value in keys.items()} | {"general.architecture": "llama"}
-    monkeypatch.setattr(gguf, "read_gguf_metadata", lambda path: (metadata, None))
-    path = tmp_path / "m.gguf"
-    path.write_bytes(b"GGUF")
+def test_what_a_gguf_of_another_maker_leaves_open_is_transformers(tmp_path, keys, sampling):
+    path = gguf_file(tmp_path / "m.gguf", keys)
     generation, config = read_generation(resolve(str(path)))
     assert sampling_of(generation) == sampling and context_of(config) is None
-    metadata["general.sampling.top_p"] = 7.0
-    metadata["general.sampling.temp"] = 1.0
+    gguf_file(path, keys | {"top_p": 7.0, "temp": 1.0})
     with pytest.raises(UserError, match=r"m\.gguf, general\.sampling: top_p 7 must be"):
         read_generation(resolve(str(path)))
+
+
+def gguf_file(path: Path, sampling: dict) -> Path:
+    """A GGUF file without a tensor that says this of sampling."""
+    writer = GGUFWriter(path, "llama")
+    for name, value in sampling.items():
+        (writer.add_int32 if isinstance(value, int) else writer.add_float32)(f"general.sampling.{name}", value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
 
 
 def test_a_folders_rules_are_read_without_transformers_or_torch(tmp_path):

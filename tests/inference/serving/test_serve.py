@@ -73,7 +73,7 @@ def test_a_mistake_is_told_within_two_seconds(command, words, reason, tiny_folde
     for name in ("empty", "adapter"):
         (tmp_path / name).mkdir()
     (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
-    (tmp_path / "adapter" / "adapter_model.safetensors").write_bytes(b"")
+    (tmp_path / "adapter" / "adapter_model.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
     with socket.create_server(("127.0.0.1", 0)) as busy:
         places = {
             "FOLDER": tiny_folder,

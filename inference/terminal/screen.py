@@ -1,0 +1,193 @@
+"""Chat on a terminal: a line editor with history, completion and a status line; answers that Ctrl-C stops."""
+
+import asyncio
+import os
+import signal
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, TextIO
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.history import FileHistory, InMemoryHistory
+from prompt_toolkit.output.defaults import create_output
+from prompt_toolkit.patch_stdout import patch_stdout
+
+from inference.terminal.keys import CommandCompleter, Presses, bindings
+from inference.terminal.lines import Lines
+from inference.terminal.session import Session
+from inference.terminal.text import unquoted, well_formed
+
+FAINT, YELLOW, PLAIN = "\x1b[2m", "\x1b[33m", "\x1b[0m"
+
+
+def history_path() -> Path:
+    """Where the lines of earlier sessions are kept."""
+    root = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(root) / "llama3-chinese-chat" / "history"
+
+
+class PrivateHistory(FileHistory):
+    """Lines that only their writer may read (0600). What cannot be written is told once, and the chat goes on."""
+
+    def __init__(self, path: Path):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        super().__init__(str(path))
+        self.trouble: OSError | None = None
+
+    def store_string(self, string: str) -> None:
+        """Append a line, unless that failed before."""
+        if self.trouble is None:
+            try:
+                super().store_string(string)
+            except OSError as error:
+                self.trouble = error
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends the program also where Ctrl-C would only stop an answer."""
+
+
+@contextmanager
+def open_terminal(session: Session, keep_history: bool) -> Iterator["Terminal"]:
+    """The terminal of this process. What libraries print meanwhile appears above the editor."""
+
+    def end(signum: int, frame: object) -> None:
+        raise Terminated("A conversation that was not saved is gone.")
+
+    streams = sys.stdout, sys.stderr
+    signal.signal(signal.SIGTERM, end)
+    # Where stdout is a file, the proxy would write into it what libraries print to stderr.
+    with patch_stdout(raw=True) if sys.stdout.isatty() else nullcontext():
+        yield Terminal(session, streams, keep_history)
+
+
+class Terminal(Lines):
+    """A screen with an editor. Ctrl-C during an answer stops the answer; between prompts and answers it does nothing."""
+
+    keys = (
+        'Enter sends · Alt-Enter or Ctrl-J begins a new line · a message between """ may have many lines\n'
+        "↑ ↓ earlier messages · Ctrl-R searches them · Tab completes commands\n"
+        "Ctrl-C stops an answer, or clears the line; twice, or Ctrl-D, leaves"
+    )
+
+    def __init__(self, session: Session, streams: tuple[TextIO, TextIO], keep_history: bool):
+        self.session, self.presses, (self.output, self.notes) = session, Presses(), streams
+        self.colours = self.notes.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self.history = self._open_history() if keep_history else InMemoryHistory()
+        self.editor = PromptSession(
+            FormattedText([("bold ansicyan", "› ")]),
+            multiline=True,
+            prompt_continuation="  ",
+            history=self.history,
+            completer=CommandCompleter(),
+            key_bindings=bindings(self.presses, lambda: not session.opening.ready),
+            bottom_toolbar=self._toolbar,
+            enable_suspend=True,
+            reserve_space_for_menu=6,
+            # The dumb terminal's plain prompt is only to be had without an output of one's own.
+            output=None if streams[0].isatty() else create_output(always_prefer_tty=True),
+        )
+
+        self.editor.default_buffer.on_text_changed += lambda buffer: self.presses.disarm()
+
+    def _open_history(self) -> Any:
+        try:
+            return PrivateHistory(history_path())
+        except OSError as error:
+            self.warn(
+                f"earlier lines cannot be kept in {history_path()}: {error.strerror}. --no-history asks for none."
+            )
+            return InMemoryHistory()
+
+    def _toolbar(self) -> str:
+        return " Ctrl-C again, or Ctrl-D, leaves" if self.presses.armed else f" {self.session.status()}"
+
+    def read(self, draft: str) -> str:
+        """The next message, edited, `draft` to begin with. EOFError if the user leaves, what loading raised if it failed."""
+        self.presses.armed = False
+        print(file=self.notes)
+        watch = None if self.session.opening.ready else self._watch
+        text = self.editor.prompt(default=draft, pre_run=watch)
+        self._tell_trouble()
+        return unquoted(well_formed(text))
+
+    def _tell_trouble(self) -> None:
+        trouble, self.history.trouble = getattr(self.history, "trouble", None), None
+        if trouble:
+            self.warn(f"earlier lines are no longer kept: {trouble.strerror}.")
+            self.history.store_string = lambda string: None
+
+    def _watch(self) -> None:
+        """While the editor is open: show when the model is there, and leave at once if it cannot be had."""
+        application, future = self.editor.app, self.session.opening.future
+
+        async def wait() -> None:
+            loaded = asyncio.wrap_future(future)
+            await asyncio.wait([loaded])
+            if loaded.exception():
+                application.exit(exception=loaded.exception())
+            application.invalidate()
+
+        application.create_background_task(wait())
+
+    def tell(self, text: str) -> None:
+        """Show what the program has to say, fainter than what the model says."""
+        self._print(text, FAINT)
+
+    def warn(self, text: str) -> None:
+        """Show what went wrong."""
+        self._print(text, YELLOW)
+
+    def _print(self, text: str, colour: str) -> None:
+        print(f"{colour}{text}{PLAIN}" if self.colours else text, file=self.notes, flush=True)
+
+    def show(self, answer: Callable[[], Any]) -> None:
+        """Have an answer made, under its question."""
+        print(file=self.notes, flush=True)
+        super().show(answer)
+
+    @contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """Inside, the first Ctrl-C stops what is done and the next do nothing, nor do they afterwards. Keys wait for the editor, unseen."""
+
+        def stop(signum: int, frame: object) -> None:
+            signal.signal(signal.SIGINT, nothing)
+            raise KeyboardInterrupt
+
+        with unechoed():
+            try:
+                signal.signal(signal.SIGINT, stop)
+                yield
+                signal.signal(signal.SIGINT, nothing)
+            except Terminated:
+                raise
+            except KeyboardInterrupt:
+                print(file=self.output, flush=True)
+                self.tell("(stopped; what was said is kept)")
+            finally:
+                signal.signal(signal.SIGINT, nothing)
+
+
+def nothing(signum: int, frame: object) -> None:
+    """A Ctrl-C between two prompts that came too late to stop anything."""
+
+
+@contextmanager
+def unechoed() -> Iterator[None]:
+    """Keys that are pressed inside are not shown amid the answer; the editor gets them next, each as it was pressed. Ctrl-C still stops."""
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    inside = termios.tcgetattr(terminal)
+    inside[0] &= ~termios.ICRNL
+    inside[3] &= ~(termios.ECHO | termios.ICANON)
+    inside[3] |= termios.NOFLSH  # else Ctrl-C throws away what was typed before it
+    termios.tcsetattr(terminal, termios.TCSANOW, inside)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSANOW, before)
