@@ -1,4 +1,4 @@
-"""The READMEs' block on publishing: the demo pushed to a Hub on loopback, the fault table, the GGUF files in llama.cpp."""
+"""The READMEs' block on publishing: the demo pushed to a Hub on loopback, the fault table."""
 
 from pathlib import Path
 
@@ -17,11 +17,6 @@ WORDS = {
             "whole old or the whole new release, and the same command completed it; exceptions: {wrong}. Most commits of one "
             "release: {most}; tokens shown: {tokens}."
         ),
-        "gguf": (
-            "GGUF in llama.cpp {version}: {encodings} of {encodings_all} encodings equal transformers'; perplexity on {tokens:,} tokens "
-            "{transformers:.2f} in transformers, {rows}. Exporting {weights:.2f} GB of weights to all three peaks at {peak:.2f} GB."
-        ),
-        "row": "{kind} {perplexity:.2f} ({equal} of {prompts} greedy answers the same)",
     },
     "README_zh.md": {
         "demo": (
@@ -34,11 +29,6 @@ WORDS = {
             "磁盘写满，两人同时发布，以及两两组合）；每次之后 main 都是完整的旧发布或完整的新发布，同一命令可把它做完：例外 {wrong} 次。"
             "同一发布的提交最多 {most} 个；令牌泄露 {tokens} 次。"
         ),
-        "gguf": (
-            "llama.cpp {version} 中的 GGUF：{encodings_all} 次编码中 {encodings} 次与 transformers 相同；在 {tokens:,} 个词元上的困惑度：transformers "
-            "{transformers:.2f}，{rows}。把 {weights:.2f} GB 权重导出为全部三种格式，内存峰值 {peak:.2f} GB。"
-        ),
-        "row": "{kind} {perplexity:.2f}（{prompts} 个贪心回答中 {equal} 个相同）",
     },
 }
 
@@ -46,7 +36,7 @@ WORDS = {
 def publishing_text(name: str, results: Path) -> str:
     """The block of one README, from the files in `results`."""
     words = WORDS[name]
-    return "\n\n".join((demo(words["demo"], results), faults(words["faults"], results), gguf(words, results)))
+    return "\n\n".join((demo(words["demo"], results), faults(words["faults"], results)))
 
 
 def demo(words: str, results: Path) -> str:
@@ -61,29 +51,4 @@ def faults(words: str, results: Path) -> str:
     most, tokens = record["most_commits_of_a_release"], record["tokens_in_output"]
     return words.format(
         scenarios=record["scenarios"], planned=record["planned"], wrong=record["wrong"], most=most, tokens=tokens
-    )
-
-
-def gguf(words: dict[str, str], results: Path) -> str:
-    record, memory = read_json(results / "gguf_llama_cpp.json"), read_json(results / "gguf_memory.json")["1b"]
-    types = [kind for kind in ("f16", "q8_0", "q4_0") if kind in record]
-    rows = (
-        words["row"].format(
-            kind=kind,
-            perplexity=record[kind]["perplexity"],
-            equal=record[kind]["equal_greedy_answers"],
-            prompts=record[kind]["prompts"],
-        )
-        for kind in types
-    )
-    encoded = record["tokenization"]
-    return words["gguf"].format(
-        version=record[types[0]]["llama_cpp"],
-        encodings=encoded["encodings"] - encoded["different"],
-        encodings_all=encoded["encodings"],
-        tokens=record["perplexity_tokens"],
-        transformers=record["transformers"]["perplexity"],
-        rows=", ".join(rows),
-        weights=memory["weights_bytes"] / 1e9,
-        peak=memory["peak_rss_bytes"] / 1e9,
     )

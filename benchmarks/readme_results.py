@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from readme_evaluation import evaluation_text  # noqa: E402  (the paths have to be there first)
 from readme_publishing import publishing_text  # noqa: E402
+from readme_using import using_text  # noqa: E402
 
 from eval.report import markdown  # noqa: E402  (the repository root has to be on the path first)
 from run_folder import read_json, whole_file  # noqa: E402
@@ -96,6 +97,7 @@ def main() -> int:
         "results": results_text,
         "evaluation": lambda name: evaluation_text(name, RESULTS),
         "publishing": lambda name: publishing_text(name, RESULTS),
+        "using": lambda name: using_text(name, RESULTS),
         "training": training_text,
     }
     stale = [name for name in WORDS for mark, text in blocks.items() if update(ROOT / name, mark, text(name), check)]

@@ -26,6 +26,7 @@ SLOTS = 4  # conversations that llama.cpp answers at a time at most; its server'
 SLOT_TOKENS = 32_768
 KEYS = {"llama.cpp": "LLAMA_API_KEY", "vllm": "VLLM_API_KEY"}
 # llama.cpp's order puts temperature last; ours, transformers' and vLLM's first
+MANY = 1 << 20  # tokens that the repetition penalty looks back to at most; -1, all, is read as none by today's llama.cpp
 SAMPLERS = "penalties;temperature;top_k;top_p;min_p"
 REFUSED = {
     "transformers": {
@@ -152,7 +153,7 @@ def _llama_server(source: Source, path: Path, rules: Rules, wanted: Wanted) -> S
     command = [binary] if binary else runs if _has_xllamacpp() else ["llama-server"]
     command += ["--model", str(path), "--alias", name, *_address(wanted), "--cors-origins", "localhost"]
     command += ["--ctx-size", str(context * slots), "--parallel", str(slots), "--threads", str(_threads())]
-    command += ["--jinja", "--samplers", SAMPLERS, "--repeat-last-n", "-1", "--log-verbosity", "2"]
+    command += ["--jinja", "--samplers", SAMPLERS, "--repeat-last-n", str(context or MANY), "--log-verbosity", "2"]
     sampling = rules.sampling
     for option, value in (
         ("--temp", sampling.temperature),
