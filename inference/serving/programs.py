@@ -26,7 +26,9 @@ SLOTS = 4  # conversations that llama.cpp answers at a time at most; its server'
 SLOT_TOKENS = 32_768
 KEYS = {"llama.cpp": "LLAMA_API_KEY", "vllm": "VLLM_API_KEY"}
 # llama.cpp's order puts temperature last; ours, transformers' and vLLM's first
-MANY = 1 << 20  # tokens that the repetition penalty looks back to at most; -1, all, is read as none by today's llama.cpp
+MANY = (
+    1 << 20
+)  # tokens that the repetition penalty looks back to at most; -1, all, is read as none by today's llama.cpp
 SAMPLERS = "penalties;temperature;top_k;top_p;min_p"
 REFUSED = {
     "transformers": {
