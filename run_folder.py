@@ -179,19 +179,37 @@ def _lock(handle: int) -> bool:
 @contextmanager
 def held(folder: Path, flag: str) -> Iterator[None]:
     """Keep every other process that asks out of `folder`. UserError, naming `flag`, where one is in there already."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
+    while (handle := _hold(folder, flag)) is None:
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _hold(folder: Path, flag: str) -> int | None:
+    """A handle of `folder`, made and locked; None where the one who held it removed it meanwhile, so that its lock is no use."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        folder.mkdir()
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        if folder.is_symlink():  # to nowhere
+            raise
+        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
         raise UserError(f"{flag} {folder} is being written by another process. Wait, or give another.") from None
     except OSError:  # a file system without locks
-        pass
-    try:
-        yield
-    finally:
-        os.close(handle)
+        return handle
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(handle), folder.stat()):
+            return handle
+    os.close(handle)
+    return None
 
 
 def _remove_left_parts(path: Path) -> None:

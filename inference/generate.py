@@ -29,6 +29,7 @@ from inference.loading import (
     resolve,
     weights_sha256,
 )
+from inference.noise import DRAWING
 from inference.options import MODEL_HELP, add_loading, add_sampling, check_sampling, chosen_sampling, loading_options
 from inference.rules import Rules, Sampling, read_rules
 from inference.runtime import open_engine
@@ -117,6 +118,7 @@ def settings(
     loading = loading_options(options)
     if source.kind != "gguf":  # of a GGUF file the runtime decides
         loading["dtype"] = loading["dtype"] or default_dtype()
+    drawing = {"drawing": DRAWING} if sampling.temperature else {}
     return {
         "model_sha256": digest_of(source),
         "template_sha256": hashlib.sha256(rules.template.encode()).hexdigest(),
@@ -128,6 +130,7 @@ def settings(
         "sampling": asdict(sampling),
         "seed": options.seed,
         "samples": options.samples,
+        **drawing,
     }
 
 

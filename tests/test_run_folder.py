@@ -1,6 +1,7 @@
 """A file is there whole or not at all."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -204,3 +205,43 @@ def test_a_folder_is_held_by_one_process_at_a_time(tmp_path):
         pass
     with hold():
         assert (tmp_path / "run").is_dir()
+
+
+@pytest.mark.parametrize("follows", ["nobody", "another"])
+def test_a_folder_that_its_holder_removes_while_it_is_opened_is_made_anew(tmp_path, monkeypatch, follows):
+    """Removed between the opening and the lock, and perhaps made anew by a third: the lock of the removed one keeps nobody out."""
+    folder, flock, removed = tmp_path / "run", fcntl.flock, []
+
+    def late(handle, kind):
+        if not removed:
+            removed.append(folder.rmdir())
+            if follows == "another":
+                folder.mkdir()
+        flock(handle, kind)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with run_folder.held(folder, "--output"):
+        assert removed and folder.is_dir()
+        with pytest.raises(UserError, match="is being written by another process"), run_folder.held(folder, "--output"):
+            pass
+
+
+def test_a_folder_that_is_removed_between_making_and_opening_is_made_anew(tmp_path, monkeypatch):
+    folder, real, removed = tmp_path / "run", os.open, []
+
+    def late(path, flags, *rest, **options):
+        if path == folder and not removed:
+            removed.append(folder.rmdir())
+        return real(path, flags, *rest, **options)
+
+    monkeypatch.setattr(os, "open", late)
+    with run_folder.held(folder, "--output"):
+        assert removed and folder.is_dir()
+
+
+def test_what_is_no_folder_cannot_be_held(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name, error in (("file", NotADirectoryError), ("link", FileNotFoundError)):
+        with pytest.raises(error, match=name), run_folder.held(tmp_path / name, "--output"):
+            pass

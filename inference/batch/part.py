@@ -42,31 +42,46 @@ class Part:
     def __init__(self, folder: Path, output: Path, settings: dict[str, Any], rows: int, samples: int):
         self.folder, self.output, self.settings, self.samples = folder, output, settings, samples
         self.mark = output.with_name(f"{output.name}.settings.json")
-        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-        self.begun, self.answers = folder / f"{key}.json", folder / f"{key}.jsonl"
+        self.answers = self._answers_of(settings)
+        self.begun = self.answers.with_suffix(".json")
         self.places = array("q", [MISSING]) * (rows * samples)  # where in the file each answer begins
         self.made_by: list[dict[str, str]] = []
+
+    def _answers_of(self, settings: dict[str, Any]) -> Path:
+        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+        return self.folder / f"{key}.jsonl"
 
     def is_done(self) -> bool:
         """Whether the output was finished with these very settings and is unchanged since.
 
         UserError if there is a file under its name that no run of this command left there.
         """
-        if not self.output.exists():
+        digest = self._own_output()
+        if digest is None:
             return False
-        told = read_json(self.mark) if self.mark.is_file() else {}
-        if told.get("output_sha256") == file_sha256(self.output):
-            done = told["settings"] == self.settings
-            if done:  # a kill between the last two steps of `finish` left them
-                self.begun.unlink(missing_ok=True)
-                self.answers.unlink(missing_ok=True)
-            return done
-        if not any(self.folder.glob("*.jsonl")):
+        told = read_json(self.mark)
+        done = told["output_sha256"] == digest and told["settings"] == self.settings
+        if done:  # a kill between the last two steps of `finish` left them
+            self.begun.unlink(missing_ok=True)
+            self.answers.unlink(missing_ok=True)
+        return done
+
+    def _own_output(self) -> str | None:
+        """Digest of the output that a run of this command left there; None if there is none. UserError if it is another file."""
+        if not self.output.exists():
+            return None
+        digest, left = file_sha256(self.output), []
+        if self.mark.is_file():
+            told = read_json(self.mark)
+            left.append(told["output_sha256"])
+            if self._answers_of(told["settings"]).is_file():  # a kill may have kept its output from its name
+                left.append(told.get("replaced_sha256"))
+        if digest not in left:
             raise UserError(
                 f"--output {self.output} is there and is not as this command left it, so it is not replaced. "
-                "Move it away or give another."
+                f"Move it away{', and the same command continues' if self.answers.is_file() else ' or give another'}."
             )
-        return False
+        return digest
 
     def tell_changes(self) -> None:
         """Say what differs from the settings that the output, or an interrupted run, was made with."""
@@ -149,8 +164,10 @@ class Part:
     def finish(self, prompts: Prompts, model: dict[str, Any]) -> Counter:
         """Write the output in the order of the prompts, then forget the part. What was counted: tokens and finish_reasons.
 
-        The settings come under their name before the output does; were the process killed between, the part is still there.
+        The settings come under their name before the output does; were the process killed between, the part is still there,
+        and they tell the digest of the former output too. UserError, the part kept, if a foreign file came there meanwhile.
         """
+        replaced = self._own_output()
         counts: Counter = Counter()
         with whole_file(self.output, "wb") as stream:
             hashed = hashlib.sha256()
@@ -158,7 +175,7 @@ class Part:
                 stream.write(line)
                 hashed.update(line)
             told = {"settings": self.settings, "model": model, "made_by": self.made_by, "counts": dict(counts)}
-            write_json(self.mark, {**told, "output_sha256": hashed.hexdigest()})
+            write_json(self.mark, {**told, "output_sha256": hashed.hexdigest(), "replaced_sha256": replaced})
         for file in self.folder.iterdir():
             file.unlink()
         return counts

@@ -156,6 +156,20 @@ def test_samples_keep_the_first_and_greedy_ones_are_refused(tiny_folder, prompts
         run(tiny_folder, prompts, output, "--samples", "2")
 
 
+def test_answers_drawn_in_another_way_begin_anew_and_greedy_ones_do_not(
+    tiny_folder, prompts, output, recorded, monkeypatch, capsys
+):
+    run(tiny_folder, prompts, output, "--temperature", "1")
+    greedy = output.with_name("greedy.jsonl")
+    run(tiny_folder, prompts, greedy)
+    monkeypatch.setattr(generate, "DRAWING", generate.DRAWING + 1)
+    capsys.readouterr()
+    run(tiny_folder, prompts, output, "--temperature", "1")
+    assert f"starting anew: drawing {generate.DRAWING - 1} → {generate.DRAWING}. " in capsys.readouterr().err
+    run(tiny_folder, prompts, greedy)
+    assert "is done" in capsys.readouterr().err
+
+
 def test_a_system_message_is_given_and_decides_the_answers(tiny_folder, prompts, output, recorded, capsys):
     run(tiny_folder, prompts, output)
     rows = run(tiny_folder, prompts, output, "--system", "你是助手")
@@ -240,9 +254,14 @@ def test_other_weights_and_another_dtype_begin_anew(tiny_folder, tmp_path, promp
 def test_the_engine_is_opened_as_asked(tiny_folder, prompts, output, monkeypatch):
     asked = []
     monkeypatch.setattr(generate, "open_engine", lambda source, **options: asked.append(options) or Recorded())
-    for words in ([], ["--dtype", "bfloat16"]):
+    for words in ([], ["--dtype", "bfloat16"], ["--quantization", "int8"], ["--runtime", "transformers"]):
         run(tiny_folder, prompts, output, *words)
-    assert [options["dtype"] for options in asked] == [None, "bfloat16"]
+    assert [tuple(options.values()) for options in asked] == [
+        (None, None, "auto"),
+        ("bfloat16", None, "auto"),
+        (None, "int8", "auto"),
+        (None, None, "transformers"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,68 @@ def test_a_file_that_is_not_ours_is_not_replaced(output):
         new_part(output).is_done()
 
 
+def killed_before_its_output_has_its_name(output, monkeypatch, settings=SETTINGS) -> None:
+    """A run whose settings are written and whose output is not."""
+    part, replace = answer(output, [0, 1, 2], settings), Path.replace
+
+    def kill(path, target):
+        if target == output:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt), part.opened():
+        patch.setattr(Path, "replace", kill)
+        part.add(0, "another", "stop", 1)
+        part.finish(PROMPTS, {})
+
+
+def test_an_output_changed_by_hand_is_not_replaced_by_an_interrupted_run(output, monkeypatch):
+    """Whether that run was stopped among its answers or at its end; moved away, it loses no answer."""
+    other = {**SETTINGS, "seed": 1}
+    answer(output, [0, 1, 2])
+    finish(output)
+    for interrupt in (
+        lambda: answer(output, [0], other),
+        lambda: killed_before_its_output_has_its_name(output, monkeypatch, other),
+    ):
+        interrupt()
+        former = output.read_bytes()
+        assert not new_part(output, other).is_done()  # what the run before left may be replaced
+        output.write_text("precious\n")
+        with pytest.raises(UserError, match=r"is not replaced\. Move it away, and the same command continues"):
+            new_part(output, other).is_done()
+        output.write_bytes(former)
+    output.write_text("precious\n")
+    with pytest.raises(UserError, match="is not replaced"):
+        finish(output, settings=other)  # it came while the run answered
+    assert output.read_text() == "precious\n"
+    output.unlink()
+    assert new_part(output, other).is_done() or len(finish(output, settings=other)) == 3
+
+
+def test_a_file_put_where_an_interrupted_run_had_no_output_yet_is_not_replaced(output, monkeypatch):
+    killed_before_its_output_has_its_name(output, monkeypatch)
+    assert not new_part(output).is_done()
+    output.write_text("precious\n")
+    with pytest.raises(UserError, match="is not replaced"):
+        new_part(output).is_done()
+
+
+def test_a_former_output_put_back_by_hand_is_not_replaced(output):
+    answer(output, [0, 1, 2])
+    finish(output)
+    former, other = output.read_bytes(), {**SETTINGS, "seed": 1}
+    answer(output, [2, 1, 0], other, made_by=LLAMA)
+    part = new_part(output, other)
+    with part.opened():
+        part.add(0, "another", "stop", 1)
+        part.finish(PROMPTS, {})
+    assert new_part(output, other).is_done() and output.read_bytes() != former
+    output.write_bytes(former)
+    with pytest.raises(UserError, match="is not replaced"):
+        new_part(output, {**SETTINGS, "seed": 2}).is_done()
+
+
 @pytest.mark.parametrize(
     ("name", "where"),
     [("write", "out.jsonl.settings.json"), ("replace", "out.jsonl"), ("unlink", "out.jsonl.part")],
