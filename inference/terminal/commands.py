@@ -8,7 +8,7 @@ from typing import Any
 
 from command import UserError
 from inference.rules import Sampling
-from inference.terminal.conversation import Conversation, load, save, system_text
+from inference.terminal.conversation import Conversation, load, path_of, save, system_text
 from inference.terminal.session import Screen, Session
 from inference.terminal.text import harmless, one_line
 
@@ -85,7 +85,7 @@ def _load(session: Session, screen: Screen, rest: str) -> None:
 def _path(rest: str, word: str) -> Path:
     if not rest:
         raise UserError(f"{word} needs the name of a file: {word} FILE.")
-    return Path(rest).expanduser()
+    return path_of(rest)
 
 
 def _turns(conversation: Conversation) -> str:

@@ -5,8 +5,9 @@ import os
 import signal
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,6 +22,7 @@ from inference.terminal.lines import Lines
 from inference.terminal.session import Session
 from inference.terminal.text import unquoted, well_formed
 
+DEAF = 1.0  # seconds
 FAINT, YELLOW, PLAIN = "\x1b[2m", "\x1b[33m", "\x1b[0m"
 
 
@@ -62,7 +64,7 @@ def open_terminal(session: Session, keep_history: bool) -> Iterator["Terminal"]:
     streams = sys.stdout, sys.stderr
     signal.signal(signal.SIGTERM, end)
     # Where stdout is a file, the proxy would write into it what libraries print to stderr.
-    with patch_stdout(raw=True) if sys.stdout.isatty() else nullcontext():
+    with unechoed(), patch_stdout(raw=True) if sys.stdout.isatty() else nullcontext():
         yield Terminal(session, streams, keep_history)
 
 
@@ -77,6 +79,7 @@ class Terminal(Lines):
 
     def __init__(self, session: Session, streams: tuple[TextIO, TextIO], keep_history: bool):
         self.session, self.presses, (self.output, self.notes) = session, Presses(), streams
+        self.stopped = False  # the last answer, by Ctrl-C
         self.colours = self.notes.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self.history = self._open_history() if keep_history else InMemoryHistory()
         self.editor = PromptSession(
@@ -110,6 +113,8 @@ class Terminal(Lines):
     def read(self, draft: str) -> str:
         """The next message, edited, `draft` to begin with. EOFError if the user leaves, what loading raised if it failed."""
         self.presses.armed = False
+        if self.stopped:  # who presses Ctrl-C again and again to stop an answer does not mean to leave
+            self.stopped, self.presses.deaf_until = False, time.monotonic() + DEAF
         print(file=self.notes)
         watch = None if self.session.opening.ready else self._watch
         text = self.editor.prompt(default=draft, pre_run=watch)
@@ -139,6 +144,10 @@ class Terminal(Lines):
         """Show what the program has to say, fainter than what the model says."""
         self._print(text, FAINT)
 
+    def announce(self, text: str) -> None:
+        """Show what there is to say before an answer, apart from it."""
+        self.tell(f"{text}\n")
+
     def warn(self, text: str) -> None:
         """Show what went wrong."""
         self._print(text, YELLOW)
@@ -153,24 +162,24 @@ class Terminal(Lines):
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:
-        """Inside, the first Ctrl-C stops what is done and the next do nothing, nor do they afterwards. Keys wait for the editor, unseen."""
+        """Inside, the first Ctrl-C stops what is done and the next do nothing, nor do they afterwards."""
 
         def stop(signum: int, frame: object) -> None:
             signal.signal(signal.SIGINT, nothing)
             raise KeyboardInterrupt
 
-        with unechoed():
-            try:
-                signal.signal(signal.SIGINT, stop)
-                yield
-                signal.signal(signal.SIGINT, nothing)
-            except Terminated:
-                raise
-            except KeyboardInterrupt:
-                print(file=self.output, flush=True)
-                self.tell("(stopped; what was said is kept)")
-            finally:
-                signal.signal(signal.SIGINT, nothing)
+        try:
+            signal.signal(signal.SIGINT, stop)
+            yield
+            signal.signal(signal.SIGINT, nothing)
+        except Terminated:
+            raise
+        except KeyboardInterrupt:
+            print(file=self.output, flush=True)
+            self.stopped = True
+            self.tell("(stopped; what was said is kept)")
+        finally:
+            signal.signal(signal.SIGINT, nothing)
 
 
 def nothing(signum: int, frame: object) -> None:
@@ -179,7 +188,8 @@ def nothing(signum: int, frame: object) -> None:
 
 @contextmanager
 def unechoed() -> Iterator[None]:
-    """Keys that are pressed inside are not shown amid the answer; the editor gets them next, each as it was pressed. Ctrl-C still stops."""
+    """Keys that are pressed while no editor is open are not shown amid an answer, nor taken for the end of a line or of the input:
+    the next editor gets them, each as it was pressed. Ctrl-C still stops."""
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
     inside = termios.tcgetattr(terminal)
@@ -190,4 +200,5 @@ def unechoed() -> Iterator[None]:
     try:
         yield
     finally:
-        termios.tcsetattr(terminal, termios.TCSANOW, before)
+        with suppress(termios.error):  # of a terminal that is gone
+            termios.tcsetattr(terminal, termios.TCSANOW, before)

@@ -3,6 +3,7 @@
 import os
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -31,8 +32,8 @@ def folder(tmp_path):
     """What `resolve` takes for a model; the scripted chat loads nothing from it."""
     folder = tmp_path / "tiny"
     folder.mkdir()
-    for name in ("config.json", "model.safetensors"):
-        (folder / name).touch()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
     return folder
 
 
