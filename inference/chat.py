@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
             status = talk(session, screen)
     except KeyboardInterrupt as stop:
         if opening.ready or not opening.thread:
-            raise
+            raise KeyboardInterrupt("A conversation that was not saved is gone.") from stop
         print(f"stopped while the model was loading. {stop}".rstrip(), file=sys.stderr)
         status = 130
     return opening.leave(status)

@@ -59,7 +59,7 @@ def open_terminal(session: Session, keep_history: bool) -> Iterator["Terminal"]:
     """The terminal of this process. What libraries print meanwhile appears above the editor."""
 
     def end(signum: int, frame: object) -> None:
-        raise Terminated("A conversation that was not saved is gone.")
+        raise Terminated
 
     streams = sys.stdout, sys.stderr
     signal.signal(signal.SIGTERM, end)

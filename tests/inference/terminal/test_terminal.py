@@ -65,17 +65,6 @@ def row_of(terminal, text: str) -> int:
     return next(y for y, row in enumerate(terminal.screen.display) if text in row)
 
 
-def test_the_real_command_answers_and_leaves(start, tiny_folder):
-    terminal = start("--max-new-tokens", "5", "--temperature", "0", module="inference.chat", model=tiny_folder)
-    terminal.wait_for("›")
-    terminal.send("你好", ENTER)
-    terminal.wait_for("1 turn ·")
-    terminal.send("/params", ENTER)
-    terminal.wait_for("max_new_tokens      5")
-    terminal.send(CTRL_D)
-    assert terminal.ended() == 0 and "Traceback" not in terminal.text()
-
-
 def test_wide_characters_are_edited_in_the_right_cells(chat):
     chat.send("你好😀吗")
     chat.wait_for("你好😀吗")
