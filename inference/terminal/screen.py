@@ -72,7 +72,7 @@ class Terminal(Lines):
     """A screen with an editor. Ctrl-C during an answer stops the answer; between prompts and answers it does nothing."""
 
     keys = (
-        'Enter sends · Alt-Enter or Ctrl-J begins a new line · a message between """ may have many lines\n'
+        'Enter sends · Alt-Enter or Ctrl-J begins a new line, as Enter does after """\n'
         "↑ ↓ earlier messages · Ctrl-R searches them · Tab completes commands\n"
         "Ctrl-C stops an answer, or clears the line; twice, or Ctrl-D, leaves"
     )
@@ -168,6 +168,9 @@ class Terminal(Lines):
             signal.signal(signal.SIGINT, nothing)
             raise KeyboardInterrupt
 
+        signal.signal(
+            signal.SIGCONT, lambda signum, frame: unecho()
+        )  # after Ctrl-Z the shell left the terminal in its own mode
         try:
             signal.signal(signal.SIGINT, stop)
             yield
@@ -180,6 +183,7 @@ class Terminal(Lines):
             self.tell("(stopped; what was said is kept)")
         finally:
             signal.signal(signal.SIGINT, nothing)
+            signal.signal(signal.SIGCONT, signal.SIG_DFL)
 
 
 def nothing(signum: int, frame: object) -> None:
@@ -192,13 +196,19 @@ def unechoed() -> Iterator[None]:
     the next editor gets them, each as it was pressed. Ctrl-C still stops."""
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
-    inside = termios.tcgetattr(terminal)
-    inside[0] &= ~termios.ICRNL
-    inside[3] &= ~(termios.ECHO | termios.ICANON)
-    inside[3] |= termios.NOFLSH  # else Ctrl-C throws away what was typed before it
-    termios.tcsetattr(terminal, termios.TCSANOW, inside)
+    unecho()
     try:
         yield
     finally:
         with suppress(termios.error):  # of a terminal that is gone
             termios.tcsetattr(terminal, termios.TCSANOW, before)
+
+
+def unecho() -> None:
+    """The mode of the terminal that `unechoed` describes."""
+    terminal = sys.stdin.fileno()
+    mode = termios.tcgetattr(terminal)
+    mode[0] &= ~termios.ICRNL
+    mode[3] &= ~(termios.ECHO | termios.ICANON)
+    mode[3] |= termios.NOFLSH  # else Ctrl-C throws away what was typed before it
+    termios.tcsetattr(terminal, termios.TCSANOW, mode)
