@@ -157,6 +157,8 @@ def _load_adapter(path: Path, dtype: str, quantization: str | None, device: str)
     from peft import PeftModel
     from transformers import GenerationConfig
 
+    if not quantization:  # peft imports bitsandbytes where it is installed, which complains of kernels that nobody needs here
+        logging.getLogger("bitsandbytes").setLevel(logging.CRITICAL)
     base = load_model(adapter_base(path), dtype, device if quantization else "cpu", quantization)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old word
