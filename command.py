@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 
 class UserError(ValueError):
@@ -22,6 +23,7 @@ class WorkError(RuntimeError):
 def run_command(main: Callable[[], int | None]) -> None:
     """Run `main` and leave the process with its exit status; a status of None counts as 0."""
     signal.signal(signal.SIGTERM, _stop)
+    _open_missing_streams()
     try:
         status = main() or 0
         sys.stdout.flush()
@@ -55,13 +57,21 @@ def resource_message(error: BaseException) -> str | None:
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in text:
         where = getattr(error, "filename", None)
         return f"no disk space left{f' for {where}' if where else ''}. What was whole before is intact; free some space and run again."
-    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
-        return "out of memory. Lower micro_batch_tokens or --batch-size, or use a machine with more memory."
+    no_memory = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+    if no_memory or "out of memory" in text or "can't allocate memory" in text:
+        return "out of memory. Training: lower micro_batch_tokens. Inference: a smaller --batch-size, --dtype bfloat16, --quantization nf4 or a q4_0 GGUF file. Or use a machine with more memory."
     if getattr(error, "errno", None) == errno.EROFS:
         return f"{error.filename} lies on a file system that is read-only. Choose another place."
     if isinstance(error, PermissionError):
         return f"no permission to use {error.filename}. Choose a place that you may write to."
     return None
+
+
+def _open_missing_streams() -> None:
+    """What the shell closed (`<&-`, `>&-`) is None in Python: read it as empty, write it nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for the life of the process
 
 
 def _stop(signum: int, frame: object) -> None:

@@ -13,7 +13,15 @@ from pathlib import Path
 from command import UserError, run_command
 from inference.chat_format import encode_chat
 from inference.loading import Source, resolve
-from inference.options import MODEL_HELP, add_loading, add_sampling, check_sampling, chosen_sampling, loading_options
+from inference.options import (
+    MODEL_HELP,
+    add_loading,
+    add_sampling,
+    check_sampling,
+    chosen_max_new_tokens,
+    chosen_sampling,
+    loading_options,
+)
 from inference.rules import read_rules
 from inference.runtime import open_engine
 from inference.terminal.conversation import Conversation, load, system_text
@@ -32,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--system", metavar="TEXT|@FILE", help="the system message, or the file that holds it")
     parser.add_argument("--load", metavar="FILE", type=Path, help="go on with a conversation that /save wrote")
     parser.add_argument("--no-history", action="store_true", help="keep no line of what is typed for later sessions")
-    add_sampling(parser, 512)
+    add_sampling(parser)
     add_loading(parser)
     return parser
 
@@ -46,14 +54,13 @@ def main(argv: list[str] | None = None) -> int:
     # What must be downloaded first shows its progress, which an open editor would garble.
     here = source.kind in ("folder", "gguf") or (source.kind == "pypi" and source.path is not None)
     opening = Opening(lambda: open_model(source, options, conversation), ahead=terminal and here)
-    settings = {"seed": options.seed, "max_new_tokens": options.max_new_tokens}
-    session = Session(one_line(source.name), opening, conversation, **settings)
+    session = Session(one_line(source.name), opening, conversation, options.seed)
     try:
         with open_screen(session, terminal, not options.no_history) as screen:
             status = talk(session, screen)
     except KeyboardInterrupt as stop:
         if opening.ready or not opening.thread:
-            raise
+            raise KeyboardInterrupt("A conversation that was not saved is gone.") from stop
         print(f"stopped while the model was loading. {stop}".rstrip(), file=sys.stderr)
         status = 130
     return opening.leave(status)
@@ -69,12 +76,12 @@ def first_conversation(options: argparse.Namespace) -> Conversation:
 
 
 def open_model(source: Source, options: argparse.Namespace, conversation: Conversation) -> Opened:
-    """The engine and how it is to draw. UserError also if the model's template refuses the loaded conversation."""
+    """The engine and how it is to answer. UserError also if the model's template refuses the loaded conversation."""
     engine = open_engine(source, **loading_options(options))
     if conversation.turns:
         encode_chat(engine.tokenizer, conversation.messages())
     own = read_rules(source, engine.tokenizer).sampling
-    return Opened(engine, own, chosen_sampling(own, options))
+    return Opened(engine, own, chosen_sampling(own, options), chosen_max_new_tokens(options, engine.context))
 
 
 @contextmanager

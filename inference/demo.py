@@ -12,7 +12,15 @@ import socket
 
 from command import UserError, run_command
 from inference.loading import Source, resolve
-from inference.options import MODEL_HELP, add_loading, add_sampling, check_sampling, chosen_sampling, loading_options
+from inference.options import (
+    MODEL_HELP,
+    add_loading,
+    add_sampling,
+    check_sampling,
+    chosen_max_new_tokens,
+    chosen_sampling,
+    loading_options,
+)
 from inference.rules import read_rules
 from inference.runtime import open_engine
 
@@ -36,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=os.environ.get("GRADIO_SERVER_PORT", "7860"),
         help="port to listen on (default $GRADIO_SERVER_PORT or 7860)",
     )
-    add_sampling(parser, 512)
+    add_sampling(parser)
     add_loading(parser)
     return parser
 
@@ -62,13 +70,14 @@ def main(argv: list[str] | None = None) -> int:
 def make_page(tuned: Source, base: Source | None, options: argparse.Namespace):
     """The page with its models loaded. Sampling is the tuned model's own unless the options say otherwise."""
     from inference.page.app import Page, Settings
-    from inference.page.sides import make_side
+    from inference.page.sides import context_of, make_side
 
     models = {"base": base, "tuned": tuned}
     loading = loading_options(options)
     sides = [make_side(role, model, open_engine(model, **loading)) for role, model in models.items() if model]
     sampling = chosen_sampling(read_rules(tuned, sides[-1].engine.tokenizer).sampling, options)
-    return Page(sides, Settings(sampling, options.max_new_tokens, options.seed))
+    longest = chosen_max_new_tokens(options, context_of(sides))
+    return Page(sides, Settings(sampling, longest, options.seed))
 
 
 def check_gradio() -> None:

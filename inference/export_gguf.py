@@ -40,6 +40,9 @@ def main(argv: list[str] | None = None) -> int:
     if options.name and not re.fullmatch(r"\w[\w.-]*", options.name):
         raise UserError(f"--name {options.name!r} cannot be a file's name. Use letters, digits, . _ and -.")
     source = check_source(resolve(options.model))
+    output = options.output or default_output(source)
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output {output} is a file. Name a folder.")
     folder = fetch(source)
     check_folder(folder)
     from inference.gguf.model import read_config, read_model
@@ -49,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     types = [name for name in TYPES if name in options.types]
     plans = {name: plan_tensors(folder, config, name) for name in types}
     model = read_model(source, folder, config, options)
-    export(options.output or default_output(source), model, plans)
+    export(output, model, plans)
     return 0
 
 
@@ -123,7 +126,8 @@ def write_file(path: Path, model: Any, type_name: str, tensors: list) -> dict[st
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        with tqdm(total=sum(tensor.nbytes for tensor in tensors), unit="B", unit_scale=True, desc=path.name) as bar:
+        size = sum(tensor.nbytes for tensor in tensors)
+        with tqdm(total=size, unit="B", unit_scale=True, desc=path.name, disable=None) as bar:  # None: off in a pipe
             for tensor in tensors:
                 writer.write_tensor_data(tensor)
                 bar.update(tensor.nbytes)

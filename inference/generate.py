@@ -30,7 +30,15 @@ from inference.loading import (
     weights_sha256,
 )
 from inference.noise import DRAWING
-from inference.options import MODEL_HELP, add_loading, add_sampling, check_sampling, chosen_sampling, loading_options
+from inference.options import (
+    MODEL_HELP,
+    add_loading,
+    add_sampling,
+    check_sampling,
+    chosen_max_new_tokens,
+    chosen_sampling,
+    loading_options,
+)
 from inference.rules import Rules, Sampling, read_rules
 from inference.runtime import open_engine
 
@@ -56,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help=f"give prompts that leave no room for an answer the finish_reason {TOO_LONG} (default: refuse to begin)",
     )
-    add_sampling(parser, 512)
+    add_sampling(parser)
     parser.add_argument("--batch-size", type=int, default=32, help="answers at a time (default 32)")
     add_loading(parser)
     return parser
@@ -70,6 +78,7 @@ def main(argv: list[str] | None = None) -> int:
         tokenizer = load_tokenizer(source)
         rules = read_rules(source, tokenizer)
         sampling = checked_sampling(rules, options)
+        options.max_new_tokens = chosen_max_new_tokens(options, rules.context)
         chosen = settings(prompts, source, rules, sampling, options)
         part = Part(folder, options.output, chosen, len(prompts), options.samples)
         if part.is_done():

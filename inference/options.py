@@ -11,16 +11,16 @@ from inference.rules import Sampling
 from inference.runtime import RUNTIMES
 from inference.sources import PYPI_SPEC
 
+LONGEST = 512  # tokens of an answer, where the context leaves room for as many before it
 MODEL_HELP = f"a model folder, a Hub id (org/name[@revision]), a .gguf file, or {PYPI_SPEC}"
 
 
-def add_sampling(parser: argparse.ArgumentParser, max_new_tokens: int) -> None:
-    """Add --max-new-tokens, --seed and an option for each field of Sampling, of which None means the model's own."""
+def add_sampling(parser: argparse.ArgumentParser) -> None:
+    """Add --max-new-tokens, --seed and an option for each field of Sampling; None means what fits the model."""
     parser.add_argument(
         "--max-new-tokens",
         type=int,
-        default=max_new_tokens,
-        help=f"longest answer in tokens (default {max_new_tokens})",
+        help=f"longest answer in tokens (default {LONGEST}, or half the model's context if that is less)",
     )
     for name, kind, meaning in (
         ("temperature", float, "0 is greedy"),
@@ -60,7 +60,7 @@ def asked_sampling(options: argparse.Namespace) -> dict[str, float]:
 
 def check_sampling(options: argparse.Namespace) -> None:
     """UserError for a value that cannot be meant."""
-    if options.max_new_tokens < 1:
+    if options.max_new_tokens is not None and options.max_new_tokens < 1:
         raise UserError(f"--max-new-tokens {options.max_new_tokens} must be 1 or more.")
     for name, value in asked_sampling(options).items():
         try:
@@ -72,3 +72,16 @@ def check_sampling(options: argparse.Namespace) -> None:
 def chosen_sampling(own: Sampling, options: argparse.Namespace) -> Sampling:
     """What was asked for, else the model's own. A temperature for a greedy model leaves the rest off."""
     return replace(own, **asked_sampling(options))
+
+
+def chosen_max_new_tokens(options: argparse.Namespace, context: int | None) -> int:
+    """What was asked for, else LONGEST, or half of a context that is shorter than twice that. UserError where it fills the context."""
+    asked = options.max_new_tokens
+    if asked is None:
+        return min(LONGEST, max(1, context // 2)) if context else LONGEST
+    if context and asked >= context:
+        raise UserError(
+            f"--max-new-tokens {asked} leaves no room for a prompt: the context of {options.model} has {context:,} tokens. "
+            f"Give less, such as {max(1, context // 2)}."
+        )
+    return asked

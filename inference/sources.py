@@ -277,7 +277,10 @@ def adapter_base(path: Path) -> Source:
         raise UserError(
             f"MODEL {path}: adapter_config.json has no base_model_name_or_path. Add the MODEL it was trained on."
         )
-    source = resolve(base)
+    try:
+        source = resolve(base)
+    except UserError as error:
+        raise UserError(f"MODEL {path}: its adapter_config.json names a base that cannot be used. {error}") from None
     return resolve(f"{base}@{revision}") if source.kind == "hub" and revision and "@" not in base else source
 
 

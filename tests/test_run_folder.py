@@ -113,7 +113,16 @@ def test_what_ran_out_is_said():
     assert "no disk space" in resource_message(OSError(errno.ENOSPC, "No space left on device", "f"))
     assert "no disk space" in resource_message(RuntimeError("I/O error: No space left on device (os error 28)"))
     assert "out of memory" in resource_message(RuntimeError("CUDA out of memory. Tried"))
+    assert "out of memory" in resource_message(OSError(errno.ENOMEM, "Cannot allocate memory"))
     assert resource_message(KeyError("x")) is None
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_stream_that_the_shell_closed_is_no_traceback(closed):
+    done = subprocess.run(
+        f"{sys.executable} -m inference.chat /no/such {closed}", shell=True, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
 
 
 WRITERS = {"whole_file": "stream.write('x'); stream.flush()", "whole_folder": "(stream / 'weights').write_text('x')"}

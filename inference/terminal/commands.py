@@ -8,7 +8,7 @@ from typing import Any
 
 from command import UserError
 from inference.rules import Sampling
-from inference.terminal.conversation import Conversation, load, save, system_text
+from inference.terminal.conversation import Conversation, load, path_of, save, system_text
 from inference.terminal.session import Screen, Session
 from inference.terminal.text import harmless, one_line
 
@@ -85,7 +85,7 @@ def _load(session: Session, screen: Screen, rest: str) -> None:
 def _path(rest: str, word: str) -> Path:
     if not rest:
         raise UserError(f"{word} needs the name of a file: {word} FILE.")
-    return Path(rest).expanduser()
+    return path_of(rest)
 
 
 def _turns(conversation: Conversation) -> str:
@@ -184,9 +184,9 @@ COMMANDS = {
         Command("/reset", "forget the conversation, keep the system message", _reset),
         Command("/system [TEXT|@FILE|none]", "show the system message; set it and start anew", _system),
         Command("/regenerate", "answer the last question again, with the next seed", _regenerate),
-        Command("/undo", "take back the last turn or change; after /regenerate the earlier answer returns", _undo),
+        Command("/undo", "take back the last turn, change or /regenerate", _undo),
         Command("/history", "show the conversation", _history),
-        Command("/params [NAME VALUE|reset]", "show or set how answers are drawn; reset: the model's own", _params),
+        Command("/params [NAME VALUE|reset]", "show or set how answers are drawn, or reset that", _params),
         Command("/save FILE", "write the conversation as JSON", _save),
         Command("/save! FILE", "the same, over a file that is there", _overwrite),
         Command("/load FILE", "go on with a saved conversation", _load),

@@ -41,15 +41,15 @@ class Conversation:
 
 def save(path: Path, conversation: Conversation, made_with: dict[str, Any], overwrite: bool) -> None:
     """Write the conversation, whole, with what it was made with. UserError says why it cannot be written."""
-    if path.exists() and not overwrite:
-        raise UserError(f"{one_line(str(path))} exists. /save! FILE overwrites it; or choose another name.")
-    if not path.parent.is_dir():
-        raise UserError(f"{one_line(str(path.parent))}: no such folder. Create it, or choose another.")
     messages: list[dict[str, Any]] = conversation.messages()
     answers = [message for message in messages if message["role"] == "assistant"]
     for message, turn in zip(answers, conversation.turns, strict=True):
         message |= {"finish_reason": turn.finish_reason, "seed": turn.seed}
     try:
+        if path.exists() and not overwrite:
+            raise UserError(f"{one_line(str(path))} exists. /save! FILE overwrites it; or choose another name.")
+        if not path.parent.is_dir():
+            raise UserError(f"{one_line(str(path.parent))}: no such folder. Create it, or choose another.")
         write_json(path, {**made_with, "messages": messages})
     except OSError as error:
         raise UserError(f"{one_line(str(path))} cannot be written: {error.strerror}. Choose another place.") from None
@@ -135,5 +135,16 @@ def system_text(text: str) -> str:
     """The system message that --system and /system mean: TEXT itself, or what is in FILE for @FILE."""
     if not text.startswith("@"):
         return well_formed(text)
-    path = Path(text[1:]).expanduser()
+    path = path_of(text[1:])
     return read_text(path, one_line(str(path))).strip()
+
+
+def path_of(text: str) -> Path:
+    """The path that a user typed, with ~ and ~NAME. UserError if there is no such home, or if it holds a NUL."""
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        raise UserError(f"{one_line(text)}: no such home. Give the whole path.") from None
+    if "\0" in text:
+        raise UserError(f"{one_line(text)} is no name of a file: it holds a NUL.")
+    return path

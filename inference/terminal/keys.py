@@ -1,5 +1,6 @@
 """What keys do in the line editor, and what Tab completes."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -15,9 +16,10 @@ PATHS = ("/save", "/save!", "/load")
 
 @dataclass
 class Presses:
-    """Whether a Ctrl-C was pressed and nothing typed since, so that the next one leaves."""
+    """Whether a Ctrl-C was pressed and nothing typed since, so that the next one leaves; and until when one does nothing."""
 
     armed: bool = False
+    deaf_until: float = 0.0  # on time.monotonic()'s clock
 
     def disarm(self) -> None:
         """Something was typed."""
@@ -25,7 +27,8 @@ class Presses:
 
 
 def bindings(presses: Presses, loading: Callable[[], bool]) -> KeyBindings:
-    """Enter sends, Alt-Enter and Ctrl-J break the line, Ctrl-C clears it and leaves at the second time, or while the model loads."""
+    """Enter sends, Alt-Enter and Ctrl-J break the line, Tab completes, Ctrl-C clears it and leaves at the second time, or while the
+    model loads."""
     keys = KeyBindings()
 
     @keys.add("enter")
@@ -40,11 +43,25 @@ def bindings(presses: Presses, loading: Callable[[], bool]) -> KeyBindings:
     def _break(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 
+    @keys.add("tab")
+    def _complete(event: KeyPressEvent) -> None:
+        """At once where there is one way: prompt_toolkit's own Tab comes after the keys that were pressed right behind it."""
+        buffer = event.current_buffer
+        found = list(CommandCompleter().get_completions(buffer.document, CompleteEvent(completion_requested=True)))
+        if buffer.complete_state:
+            buffer.complete_next()
+        elif len(found) == 1:
+            buffer.apply_completion(found[0])
+        else:
+            buffer.start_completion(insert_common_part=True)
+
     @keys.add("c-c")
     @keys.add("<sigint>")
     def _stop(event: KeyPressEvent) -> None:
         if loading():
             event.app.exit(exception=KeyboardInterrupt("The model was still loading."))
+        elif time.monotonic() < presses.deaf_until:
+            pass
         elif presses.armed:
             event.app.exit(exception=EOFError)
         else:

@@ -34,7 +34,7 @@ class Lines:
         """Show what the program has to say. `text` is harmless already."""
         print(text, file=self.notes, flush=True)
 
-    warn = tell
+    announce = warn = tell
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:

@@ -13,11 +13,12 @@ from inference.rules import Sampling
 
 @dataclass(frozen=True)
 class Opened:
-    """A loaded model, its own sampling, and the sampling that the command line asks for."""
+    """A loaded model, its own sampling, and how the command line asks for answers."""
 
     engine: Any
     own: Sampling
     sampling: Sampling
+    max_new_tokens: int
 
 
 class Opening:

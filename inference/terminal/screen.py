@@ -5,8 +5,9 @@ import os
 import signal
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,6 +22,7 @@ from inference.terminal.lines import Lines
 from inference.terminal.session import Session
 from inference.terminal.text import unquoted, well_formed
 
+DEAF = 1.0  # seconds
 FAINT, YELLOW, PLAIN = "\x1b[2m", "\x1b[33m", "\x1b[0m"
 
 
@@ -57,12 +59,12 @@ def open_terminal(session: Session, keep_history: bool) -> Iterator["Terminal"]:
     """The terminal of this process. What libraries print meanwhile appears above the editor."""
 
     def end(signum: int, frame: object) -> None:
-        raise Terminated("A conversation that was not saved is gone.")
+        raise Terminated
 
     streams = sys.stdout, sys.stderr
     signal.signal(signal.SIGTERM, end)
     # Where stdout is a file, the proxy would write into it what libraries print to stderr.
-    with patch_stdout(raw=True) if sys.stdout.isatty() else nullcontext():
+    with unechoed(), patch_stdout(raw=True) if sys.stdout.isatty() else nullcontext():
         yield Terminal(session, streams, keep_history)
 
 
@@ -70,13 +72,14 @@ class Terminal(Lines):
     """A screen with an editor. Ctrl-C during an answer stops the answer; between prompts and answers it does nothing."""
 
     keys = (
-        'Enter sends · Alt-Enter or Ctrl-J begins a new line · a message between """ may have many lines\n'
+        'Enter sends · Alt-Enter or Ctrl-J begins a new line, as Enter does after """\n'
         "↑ ↓ earlier messages · Ctrl-R searches them · Tab completes commands\n"
         "Ctrl-C stops an answer, or clears the line; twice, or Ctrl-D, leaves"
     )
 
     def __init__(self, session: Session, streams: tuple[TextIO, TextIO], keep_history: bool):
         self.session, self.presses, (self.output, self.notes) = session, Presses(), streams
+        self.stopped = False  # the last answer, by Ctrl-C
         self.colours = self.notes.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self.history = self._open_history() if keep_history else InMemoryHistory()
         self.editor = PromptSession(
@@ -110,6 +113,8 @@ class Terminal(Lines):
     def read(self, draft: str) -> str:
         """The next message, edited, `draft` to begin with. EOFError if the user leaves, what loading raised if it failed."""
         self.presses.armed = False
+        if self.stopped:  # who presses Ctrl-C again and again to stop an answer does not mean to leave
+            self.stopped, self.presses.deaf_until = False, time.monotonic() + DEAF
         print(file=self.notes)
         watch = None if self.session.opening.ready else self._watch
         text = self.editor.prompt(default=draft, pre_run=watch)
@@ -139,6 +144,10 @@ class Terminal(Lines):
         """Show what the program has to say, fainter than what the model says."""
         self._print(text, FAINT)
 
+    def announce(self, text: str) -> None:
+        """Show what there is to say before an answer, apart from it."""
+        self.tell(f"{text}\n")
+
     def warn(self, text: str) -> None:
         """Show what went wrong."""
         self._print(text, YELLOW)
@@ -153,24 +162,28 @@ class Terminal(Lines):
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:
-        """Inside, the first Ctrl-C stops what is done and the next do nothing, nor do they afterwards. Keys wait for the editor, unseen."""
+        """Inside, the first Ctrl-C stops what is done and the next do nothing, nor do they afterwards."""
 
         def stop(signum: int, frame: object) -> None:
             signal.signal(signal.SIGINT, nothing)
             raise KeyboardInterrupt
 
-        with unechoed():
-            try:
-                signal.signal(signal.SIGINT, stop)
-                yield
-                signal.signal(signal.SIGINT, nothing)
-            except Terminated:
-                raise
-            except KeyboardInterrupt:
-                print(file=self.output, flush=True)
-                self.tell("(stopped; what was said is kept)")
-            finally:
-                signal.signal(signal.SIGINT, nothing)
+        signal.signal(
+            signal.SIGCONT, lambda signum, frame: unecho()
+        )  # after Ctrl-Z the shell left the terminal in its own mode
+        try:
+            signal.signal(signal.SIGINT, stop)
+            yield
+            signal.signal(signal.SIGINT, nothing)
+        except Terminated:
+            raise
+        except KeyboardInterrupt:
+            print(file=self.output, flush=True)
+            self.stopped = True
+            self.tell("(stopped; what was said is kept)")
+        finally:
+            signal.signal(signal.SIGINT, nothing)
+            signal.signal(signal.SIGCONT, signal.SIG_DFL)
 
 
 def nothing(signum: int, frame: object) -> None:
@@ -179,15 +192,23 @@ def nothing(signum: int, frame: object) -> None:
 
 @contextmanager
 def unechoed() -> Iterator[None]:
-    """Keys that are pressed inside are not shown amid the answer; the editor gets them next, each as it was pressed. Ctrl-C still stops."""
+    """Keys that are pressed while no editor is open are not shown amid an answer, nor taken for the end of a line or of the input:
+    the next editor gets them, each as it was pressed. Ctrl-C still stops."""
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
-    inside = termios.tcgetattr(terminal)
-    inside[0] &= ~termios.ICRNL
-    inside[3] &= ~(termios.ECHO | termios.ICANON)
-    inside[3] |= termios.NOFLSH  # else Ctrl-C throws away what was typed before it
-    termios.tcsetattr(terminal, termios.TCSANOW, inside)
+    unecho()
     try:
         yield
     finally:
-        termios.tcsetattr(terminal, termios.TCSANOW, before)
+        with suppress(termios.error):  # of a terminal that is gone
+            termios.tcsetattr(terminal, termios.TCSANOW, before)
+
+
+def unecho() -> None:
+    """The mode of the terminal that `unechoed` describes."""
+    terminal = sys.stdin.fileno()
+    mode = termios.tcgetattr(terminal)
+    mode[0] &= ~termios.ICRNL
+    mode[3] &= ~(termios.ECHO | termios.ICANON)
+    mode[3] |= termios.NOFLSH  # else Ctrl-C throws away what was typed before it
+    termios.tcsetattr(terminal, termios.TCSANOW, mode)

@@ -21,8 +21,8 @@ class Screen(Protocol):
     def say(self, text: str) -> None:
         """Show the next piece of an answer, at once."""
 
-    def tell(self, text: str) -> None:
-        """Show what the program, not the model, has to say."""
+    def announce(self, text: str) -> None:
+        """Show what the program has to say of the answer that comes next."""
 
 
 class Session:
@@ -32,13 +32,13 @@ class Session:
     same conversation; and the first answer is the one of inference.generate with the same seed.
     """
 
-    def __init__(self, name: str, opening: Opening, conversation: Conversation, *, seed: int, max_new_tokens: int):
-        self.name, self.opening, self.conversation = name, opening, conversation
-        self.seed, self.max_new_tokens = seed, max_new_tokens
+    def __init__(self, name: str, opening: Opening, conversation: Conversation, seed: int):
+        self.name, self.opening, self.conversation, self.seed = name, opening, conversation, seed
         self.left_out = 0  # of the oldest turns, at the last answer
         self._past: list[Conversation] = []
         self._attempt = 0  # how often the last turn was answered anew
         self._sampling: Sampling | None = None
+        self._max_new_tokens: int | None = None
         self._measured: tuple[Conversation | None, int, int] = (None, 0, 0)
 
     @property
@@ -54,6 +54,15 @@ class Session:
     @sampling.setter
     def sampling(self, sampling: Sampling) -> None:
         self._sampling = sampling
+
+    @property
+    def max_new_tokens(self) -> int:
+        """What was set, else what the command line asked for, else what fits the model. Waits for the model."""
+        return self._max_new_tokens or self.opening.result().max_new_tokens
+
+    @max_new_tokens.setter
+    def max_new_tokens(self, max_new_tokens: int) -> None:
+        self._max_new_tokens = max_new_tokens
 
     def change(self, conversation: Conversation) -> None:
         """Another conversation from now on; `undo` brings the old one back."""
@@ -85,7 +94,7 @@ class Session:
     def _answer(self, before: Conversation, question: str, screen: Screen) -> Turn:
         self.left_out, known = self._first_sent(before, question), self.left_out
         if self.left_out != known:
-            screen.tell(self._told_left_out())
+            screen.announce(self._told_left_out())
         seed = self.seed + len(before.turns) + self._attempt
         settings = {"max_new_tokens": self.max_new_tokens, "sampling": self.sampling, "seed": seed}
         turn = Turn(question, "", "stopped", seed)

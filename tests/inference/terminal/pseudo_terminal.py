@@ -9,6 +9,7 @@ import struct
 import subprocess
 import termios
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyte
@@ -90,11 +91,15 @@ class PseudoTerminal:
 
     def wait_for(self, wanted: str, seconds: float = 60, times: int = 1) -> str:
         """The screen once it shows `wanted`. AssertionError with the screen if it does not."""
+        return self.wait_until(lambda text: text.count(wanted) >= times, repr(wanted), seconds)
+
+    def wait_until(self, shown: Callable[[str], bool], what: str, seconds: float = 60) -> str:
+        """The screen once `shown` says so of it. AssertionError with the screen if it does not."""
         end = time.monotonic() + seconds
-        while self.text().count(wanted) < times:
+        while not shown(self.text()):
             alive = self.read(0.05)
-            assert time.monotonic() < end and (alive or self.text().count(wanted) >= times), (
-                f"{wanted!r} not shown:\n{self.text().rstrip()}"
+            assert time.monotonic() < end and (alive or shown(self.text())), (
+                f"{what} not shown:\n{self.text().rstrip()}"
             )
         return self.text()
 

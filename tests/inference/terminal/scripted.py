@@ -54,7 +54,7 @@ class Kept(Lines):
     def tell(self, text: str) -> None:
         self.told.append(text)
 
-    warn = tell
+    announce = warn = tell
 
     @contextmanager
     def stoppable(self):
@@ -64,8 +64,8 @@ class Kept(Lines):
             self.tell("(stopped)")
 
 
-def session_of(tokenizer, *, context: int | None = None, conversation=None, **settings) -> Session:
+def session_of(tokenizer, *, context: int | None = None, conversation=None, seed=0, max_new_tokens=8) -> Session:
     """A session whose model is there."""
     opening = Opening(lambda: None, ahead=False)
-    opening.future.set_result(Opened(Scripted(tokenizer, context), OWN, OWN))
-    return Session("tiny", opening, conversation or Conversation(), **{"seed": 0, "max_new_tokens": 8, **settings})
+    opening.future.set_result(Opened(Scripted(tokenizer, context), OWN, OWN, max_new_tokens))
+    return Session("tiny", opening, conversation or Conversation(), seed)

@@ -9,6 +9,7 @@ from collections import namedtuple
 
 from command import UserError, run_command
 from inference import chat
+from inference.options import chosen_max_new_tokens
 from inference.rules import Sampling
 from inference.terminal.opening import Opened
 
@@ -53,7 +54,7 @@ def open_model(source, options, conversation):
     if "CHAT_FAILS" in os.environ:
         raise UserError(os.environ["CHAT_FAILS"])
     own = Sampling(temperature=0.6, top_p=0.9)
-    return Opened(Slow(), own, own)
+    return Opened(Slow(), own, own, chosen_max_new_tokens(options, Slow.context))
 
 
 if __name__ == "__main__":

@@ -138,11 +138,24 @@ def test_the_oldest_whole_turns_are_left_out_and_said_so_once_per_change(chat, t
     assert screen.told == [
         f"turns 1 to 2 no longer fit the context of {room + 8} tokens and are not sent; /reset starts anew"
     ]
-    again = Kept("/regenerate", "/params max_new_tokens 7", "/regenerate", "/reset", "x", "x")
+    again = Kept("/regenerate", "/params max_new_tokens 7", "/regenerate", "/reset", "x")
     talk(session, again)
-    told = [line for line in again.told if "turn" in line]
-    assert told == ["(stopped)"] * 0  # the same two turns: nothing new to say
-    assert [message["role"] for message in session.engine.calls[1]["messages"]] == [m["role"] for m in sent]
+    assert [call["messages"] for call in session.engine.calls[1:3]] == [sent, sent]
+    assert [call["max_new_tokens"] for call in session.engine.calls[1:3]] == [8, 7]
+    assert not [line for line in again.told if "fit" in line]  # the same two turns: nothing new to say
+    assert [message["content"] for message in session.engine.calls[3]["messages"]] == ["SYSTEM", "x"]
+    assert session.left_out == 0 and "1 turn · " in session.status()
+
+
+def test_one_turn_more_is_left_out_and_said_when_there_is_less_room(chat, tiny_tokenizer):
+    conversation = Conversation(turns=tuple(Turn("q" * 20, "a" * 20) for _ in range(3)))
+    room = len(encode_chat(tiny_tokenizer, conversation.messages(1, "new"))) + 8
+    session, screen = chat("new", "/params max_new_tokens 9", "/regenerate", conversation=conversation, context=room)
+    assert [line[:24] for line in screen.told if "fit" in line] == [
+        "turn 1 no longer fits th",
+        "turns 1 to 2 no longer f",
+    ]
+    assert [len(call["messages"]) for call in session.engine.calls] == [5, 3]
 
 
 def test_turns_come_back_when_there_is_room_again(chat, tiny_tokenizer):
@@ -207,6 +220,10 @@ def test_save_says_why_it_cannot(chat, tmp_path):
     assert "no such folder" in chat("a", f"/save {tmp_path}/no/such/file")[1].told[0]
     assert "cannot be written: File name too long" in chat("a", f"/save {tmp_path}/{'x' * 300}")[1].told[0]
     assert "Is a directory" in chat("a", f"/save! {tmp_path}")[1].told[0]
+    assert "~nobody-here/x: no such home" in chat("a", "/save ~nobody-here/x")[1].told[0]
+    assert "holds a NUL" in chat("a", "/save a\0b")[1].told[0]
+    assert "~nobody-here/x: no such home" in chat("/load ~nobody-here/x", "/system @~nobody-here/x")[1].told[1]
+    assert "cannot be read: File name too long" in chat(f"/load {'x' * 300}")[1].told[0]
 
 
 def test_engine_errors_are_told_and_leave_no_trace(chat):

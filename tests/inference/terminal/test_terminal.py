@@ -1,8 +1,10 @@
 """The chat in a real pseudo-terminal: what a user types and sees, and what a signal does."""
 
+import json
 import os
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -31,8 +33,8 @@ def folder(tmp_path):
     """What `resolve` takes for a model; the scripted chat loads nothing from it."""
     folder = tmp_path / "tiny"
     folder.mkdir()
-    for name in ("config.json", "model.safetensors"):
-        (folder / name).touch()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
     return folder
 
 
@@ -62,17 +64,6 @@ def chat(start):
 
 def row_of(terminal, text: str) -> int:
     return next(y for y, row in enumerate(terminal.screen.display) if text in row)
-
-
-def test_the_real_command_answers_and_leaves(start, tiny_folder):
-    terminal = start("--max-new-tokens", "5", "--temperature", "0", module="inference.chat", model=tiny_folder)
-    terminal.wait_for("›")
-    terminal.send("你好", ENTER)
-    terminal.wait_for("1 turn ·")
-    terminal.send("/params", ENTER)
-    terminal.wait_for("max_new_tokens      5")
-    terminal.send(CTRL_D)
-    assert terminal.ended() == 0 and "Traceback" not in terminal.text()
 
 
 def test_wide_characters_are_edited_in_the_right_cells(chat):
@@ -192,6 +183,16 @@ def test_a_history_that_cannot_be_kept_is_told(start, tmp_path):
     assert "--no-history asks for none" in start().wait_for("0 turns")
 
 
+def test_a_history_that_cannot_be_written_any_more_is_told_once(folder, tmp_path):
+    """With a limit of no bytes to a file, as on a full disk."""
+    shell = f"ulimit -f 0; exec {sys.executable} -m {MODULE} {folder}"
+    with PseudoTerminal(["sh", "-c", shell], XDG_STATE_HOME=str(tmp_path / "state")) as terminal:
+        terminal.wait_for("0 turns")
+        terminal.send("one", ENTER, "two", ENTER)
+        terminal.wait_for("<two>")
+        assert terminal.text().count("earlier lines are no longer kept: File too large") == 1
+
+
 def test_what_is_typed_while_the_model_loads_is_kept(start):
     terminal = start(CHAT_LOADING="2")
     terminal.wait_for("loading …")
@@ -290,3 +291,43 @@ def test_a_pipe_gives_answers_alone_without_colour_and_ctrl_c_ends_it(folder):
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=10)
     assert process.returncode == 130 and b"never" not in out and b"Traceback" not in errors
+
+
+SAID = [{"role": "system", "content": "S"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["--load", "talk.json"], ["system: S", "1 › q", "<next>"]),
+        (["--system", "@system.txt"], ["system: 从文件", "<next>"]),
+        (["--system", "plain"], ["system: plain", "<next>"]),
+    ],
+)
+def test_a_conversation_begins_with_what_was_given(folder, tmp_path, arguments, shown):
+    (tmp_path / "talk.json").write_text(json.dumps({"schema_version": 1, "messages": SAID}))
+    (tmp_path / "system.txt").write_text("从文件\n", encoding="utf-8")
+    done = piped(folder, tmp_path, *arguments)
+    assert done.returncode == 0 and all(text in done.stdout + done.stderr for text in shown)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--load", "talk.json", "--system", "x"], "--load and --system: a saved conversation has its own"),
+        (["--load", "none.json"], "none.json: no such file"),
+        (["--system", "@none.txt"], "none.txt: no such file"),
+        (["--max-new-tokens", "512"], "--max-new-tokens 512 leaves no room for a prompt"),
+    ],
+)
+def test_what_cannot_begin_a_conversation_is_refused(folder, tmp_path, arguments, said):
+    done = piped(folder, tmp_path, *arguments)
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
+
+
+def piped(folder, tmp_path, *arguments):
+    command = [sys.executable, "-m", MODULE, str(folder), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command, cwd=tmp_path, env=environment, input="next\n/history\n", capture_output=True, text=True
+    )
