@@ -25,6 +25,7 @@ from run_folder import write_json
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "generate_speed.json"
 OURS, SINGLE, PIPELINE = "ours, batches of 32", "ours, one by one", "transformers pipeline, one by one"
+OURS_GGUF = f"ours in llama.cpp q8_0, batches of {SLOTS}"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,7 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, default=64, help="prompts (default %(default)s)")
     parser.add_argument("--max-new-tokens", type=int, default=128, help="(default %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="(default %(default)s)")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="(default: all cores)")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()  # macOS has none
+    parser.add_argument("--threads", type=int, default=cores, help="(default: all cores)")
     parser.add_argument("--output", type=Path, default=RESULT, help="the result (default %(default)s)")
     return parser
 
@@ -85,8 +87,8 @@ def prompts(count: int) -> list[str]:
 def programs_of(model: str, gguf: Path) -> dict[str, dict[str, Any]]:
     """What is compared, by name. UserError if a GGUF file is not there."""
     found = {
-        OURS: {"program": "engine", "model": model, "batch_size": 32},
-        SINGLE: {"program": "engine", "model": model, "batch_size": 1},
+        OURS: {"program": "engine", "model": model, "dtype": "float32", "batch_size": 32},
+        SINGLE: {"program": "engine", "model": model, "dtype": "float32", "batch_size": 1},
         PIPELINE: {"program": "pipeline", "model": model, "batch_size": 1},
         "transformers pipeline, batches of 16": {"program": "pipeline", "model": model, "batch_size": 16},
     }
@@ -95,6 +97,7 @@ def programs_of(model: str, gguf: Path) -> dict[str, dict[str, Any]]:
         if not files:
             raise UserError(f"{gguf} has no *-{kind}.gguf. Make it with python -m inference.export_gguf.")
         found[f"llama.cpp {kind}, {SLOTS} at a time"] = {"program": "llama.cpp", "model": str(files[0])}
+    found[OURS_GGUF] = {"program": "engine", "model": str(files[0]), "dtype": None, "batch_size": SLOTS}
     return found
 
 

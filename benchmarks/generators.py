@@ -6,7 +6,7 @@ process of its own, so that its peak memory is its own. Run by generate_speed.py
 
 import json
 import os
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from command import WorkError
 from inference.chat_format import encode_chat
@@ -44,7 +46,7 @@ def run_alone(spec: dict[str, Any]) -> dict[str, Any]:
 def measure(spec: dict[str, Any]) -> dict[str, Any]:
     """Load, answer one prompt to warm up, then answer all of `spec["prompts"]` by the clock.
 
-    `peak_mb` is the most resident memory of the process, libraries and weights included.
+    `peak_mb` is the most resident memory of the process and of those that it started, libraries and weights included.
     """
     answers, made_by = PROGRAMS[spec["program"]](spec)
     chats = [[{"role": "user", "content": prompt}] for prompt in spec["prompts"]]
@@ -52,15 +54,27 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
     ids = answers(chats)
     seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": seconds, "ids": ids, "peak_mb": round(peak), "made_by": made_by}
+    return {"seconds": seconds, "ids": ids, "peak_mb": peak_mb(), "made_by": made_by}
+
+
+def peak_mb() -> int:
+    """Most resident memory of this process, and of each that it started and that still lives, added up; of Linux's /proc.
+
+    Not by getrusage: what it tells of a child begins with the memory of the parent that forked it.
+    """
+    own = psutil.Process()
+    told = [Path(f"/proc/{one.pid}/status").read_text() for one in (own, *own.children(recursive=True))]
+    return round(sum(int(re.search(r"VmHWM:\s+(\d+) kB", text)[1]) for text in told) / 1024)
 
 
 def by_engine(spec: dict[str, Any]) -> tuple[Answers, dict[str, str]]:
-    """This project's engine, `spec["batch_size"]` prompts at a time; it is what inference.generate runs."""
+    """This project's engine, `spec["batch_size"]` prompts at a time; it is what inference.generate runs.
+
+    A GGUF file without a dtype runs in llama.cpp, in a process of the engine's own.
+    """
     from inference.runtime import open_engine
 
-    engine = open_engine(resolve(spec["model"]), dtype="float32")
+    engine = open_engine(resolve(spec["model"]), dtype=spec["dtype"])
 
     def answers(chats: list[list[dict[str, str]]]) -> list[list[int]]:
         found = engine.generate(
