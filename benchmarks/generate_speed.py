@@ -10,7 +10,6 @@ benchmarks/results/generate_speed.json.
 
 import argparse
 import json
-import os
 import sys
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 from benchmarks.generators import SLOTS, run_alone
 from command import UserError, run_command
 from eval.suites import load_suite, suite_names
+from inference.llama_cpp.threads import threads
 from run_folder import write_json
 
 ROOT = Path(__file__).parent.parent
@@ -35,8 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, default=64, help="prompts (default %(default)s)")
     parser.add_argument("--max-new-tokens", type=int, default=128, help="(default %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="(default %(default)s)")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()  # macOS has none
-    parser.add_argument("--threads", type=int, default=cores, help="(default: all cores)")
+    parser.add_argument("--threads", type=int, default=threads(), help="(default: OMP_NUM_THREADS, else all cores)")
     parser.add_argument("--output", type=Path, default=RESULT, help="the result (default %(default)s)")
     return parser
 

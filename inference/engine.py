@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from importlib.metadata import version
 
+import numpy
 import torch
 
 from command import UserError
@@ -125,7 +126,7 @@ class Engine:
         scores = logits.gather(2, ids[:, 1:, None])[..., 0] - logits.logsumexp(2)
         return [row[: len(text) - 1].double().sum().item() for row, text in zip(scores, texts, strict=True)]
 
-    def _row(self, index: int, conversation: list[dict], budget: int, random: torch.Generator | None) -> Row:
+    def _row(self, index: int, conversation: list[dict], budget: int, random: numpy.random.Generator | None) -> Row:
         if budget < 1:
             raise UserError(f"max_new_tokens {budget} must be 1 or more")
         prompt = encode_chat(self.tokenizer, conversation)

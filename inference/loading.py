@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
+from typing import Any
 
 from command import UserError
 from inference import quantization as quantized
 from inference.gguf.check import check_gguf
-from inference.memory import memory_errors, require_memory, ways_to_load
+from inference.memory import EXPORT, RUN_GGUF, memory_errors, require_memory, ways_to_load
 from inference.sources import (  # noqa: F401  the other stations take them from here
     Source,
     adapter_base,
@@ -33,6 +34,7 @@ from run_folder import gigabytes
 
 DTYPES = ("float32", "bfloat16", "auto")
 DTYPE_HELP = "of the weights in memory; auto is that of the files (default auto on a GPU, else float32)"
+GGUF_STOPS = tuple(f"tokenizer.ggml.{name}_token_id" for name in ("eos", "eot", "eom"))
 GGUF_READERS = ("gguf.gguf_reader", "transformers.integrations.gguf.reader")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
 LLAMA_CPP = " llama.cpp reads more kinds: pip install xllamacpp, then --runtime llama.cpp."
@@ -103,20 +105,23 @@ def check_loading(source: Source, dtype: str | None, quantization: str | None) -
 def load_model(source: Source, dtype: str = "float32", device: str | None = None, quantization: str | None = None):
     """The model in eval mode on `device`. One from GGUF is an ordinary model: it trains and saves; a quantised one does not.
 
-    No device means a GPU if there is one, else the CPU; and WorkError, before any weight is read, where they cannot fit.
+    No device means a GPU if there is one, else the CPU. Then it is WorkError, before any weight is read, where they do not fit
+    into the machine's memory, through which they reach a GPU too; one that is too small for them is found when it is full.
     """
     check_loading(source, dtype, quantization)
     path = fetch(source)
     what = f"MODEL {source.spec}"
+    whole = whole_model(path)
     with user_errors(source):
-        ways = ways_to_load(whole_model(path), dtype, quantization)
+        ways = ways_to_load(whole, dtype, quantization)
+    remedy = RUN_GGUF if whole.is_file() else EXPORT
     if device is None:
-        require_memory(what, ways)
+        require_memory(what, ways, remedy)
     import torch
 
     began = time.monotonic()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with user_errors(source), memory_errors(what, ways), _quiet():
+    with user_errors(source), memory_errors(what, ways, remedy), _quiet():
         model = _load(source, path, dtype, quantization, device)
         model = (model if quantization else model.to(device)).eval()
     model.config._name_or_path = source.hub_id if source.kind == "hub" else source.spec
@@ -129,12 +134,15 @@ def _load(source: Source, path: Path, dtype: str, quantization: str | None, devi
     """The model as transformers loads it: on the CPU, or quantised on `device`."""
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.integrations.gguf import read_gguf_metadata
 
     if path.is_file():
         kind = getattr(torch, "float32" if dtype == "auto" else dtype)
         check_rope(source, path)
         model = _unmark_gguf(AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=kind))
-        model.generation_config.eos_token_id = gguf_stops(path) or model.generation_config.eos_token_id
+        stops = gguf_stops(read_gguf_metadata(str(path), GGUF_STOPS)[0])
+        if len(stops) > 1:
+            model.generation_config.eos_token_id = stops  # transformers reads the first key alone
         return model
     if (path / "adapter_config.json").is_file():
         return _load_adapter(path, dtype, quantization, device)
@@ -157,7 +165,9 @@ def _load_adapter(path: Path, dtype: str, quantization: str | None, device: str)
     from peft import PeftModel
     from transformers import GenerationConfig
 
-    if not quantization:  # peft imports bitsandbytes where it is installed, which complains of kernels that nobody needs here
+    if (
+        not quantization
+    ):  # peft imports bitsandbytes where it is installed, which complains of kernels that nobody needs here
         logging.getLogger("bitsandbytes").setLevel(logging.CRITICAL)
     base = load_model(adapter_base(path), dtype, device if quantization else "cpu", quantization)
     with warnings.catch_warnings():
@@ -180,14 +190,9 @@ def check_rope(source: Source, path: Path) -> None:
         )
 
 
-def gguf_stops(path: Path) -> int | list[int] | None:
-    """The tokens that end an answer by a GGUF file; transformers reads the first of its three keys only."""
-    from transformers.integrations.gguf import read_gguf_metadata
-
-    keys = [f"tokenizer.ggml.{name}_token_id" for name in ("eos", "eot", "eom")]
-    metadata, _ = read_gguf_metadata(str(path), tuple(keys))
-    found = list(dict.fromkeys(metadata[key] for key in keys if metadata.get(key) is not None))
-    return found[0] if len(found) == 1 else found or None
+def gguf_stops(metadata: dict[str, Any]) -> list[int]:
+    """The tokens that end an answer by a GGUF file's metadata, each once."""
+    return list(dict.fromkeys(metadata[key] for key in GGUF_STOPS if metadata.get(key) is not None))
 
 
 def _unmark_gguf(model):

@@ -12,6 +12,9 @@ from run_folder import gigabytes
 LIBRARIES = 400_000_000  # bytes that torch and transformers hold beside the weights
 BYTES = {"float32": 4, "bfloat16": 2}  # auto: as stored
 STORED = {"F64": 8, "I64": 8, "F32": 4, "F16": 2, "BF16": 2}  # of a safetensors header; what is not named has 1
+# What else there is to do, of a folder and of a GGUF file
+EXPORT = "run a GGUF file of it: python -m inference.export_gguf MODEL --types q4_0, which needs little memory"
+RUN_GGUF = "give chat, generate, compare or demo --runtime llama.cpp, which keeps a GGUF file as small as it is"
 QUANTIZED = {"nf4": 0.52, "int8": 1.0}  # bytes of a weight, its scales included
 NEVER_QUANTIZED = ("embed", "lm_head")  # transformers keeps the embedding and the output projection as they are
 
@@ -61,25 +64,26 @@ def _gguf_tensors(path: Path) -> Iterator[tuple[str, str, tuple[int, ...]]]:
         yield tensor.name, "F32", tensor.shape
 
 
-def require_memory(what: str, ways: dict[str, int], free: int | None = None) -> None:
-    """WorkError if the first of the ways to load `what` needs more than is free; it names those that do fit."""
+def require_memory(what: str, ways: dict[str, int], remedy: str, free: int | None = None) -> None:
+    """WorkError if the first of the ways to load `what` needs more than is free; it names those that do fit, and the remedy."""
     free = max(free_memory() - LIBRARIES, 0) if free is None else free
     asked, size = next(iter(ways.items()))
     if size > free:
         raise WorkError(
-            f"{what} needs {gigabytes(size)} of memory with {asked}; {gigabytes(free)} are free for it. {_help(ways, free)}"
+            f"{what} needs {gigabytes(size)} of memory with {asked}; {gigabytes(free)} are free for it. "
+            f"{_help(ways, remedy, free)}"
         )
 
 
-def _help(ways: dict[str, int], free: int) -> str:
+def _help(ways: dict[str, int], remedy: str, free: int) -> str:
     """What to do where the first way does not fit."""
     fitting = [f"{way} ({gigabytes(size)})" for way, size in list(ways.items())[1:] if size <= free]
     smaller = f"Load it smaller: {', '.join(fitting)}; or" if fitting else "End other programs, or"
-    return f"{smaller} run a GGUF file of it: python -m inference.export_gguf MODEL --types q4_0, which needs little memory."
+    return f"{smaller} {remedy}."
 
 
 @contextmanager
-def memory_errors(what: str, ways: dict[str, int]) -> Iterator[None]:
+def memory_errors(what: str, ways: dict[str, int], remedy: str) -> Iterator[None]:
     """WorkError in place of what the libraries raise where memory ends while `what` is loaded."""
     try:
         yield
@@ -88,7 +92,8 @@ def memory_errors(what: str, ways: dict[str, int]) -> Iterator[None]:
             raise
         asked, size = next(iter(ways.items()))
         raise WorkError(
-            f"{what}: out of memory while it was loaded; it needs {gigabytes(size)} with {asked}. {_help(ways, size - 1)}"
+            f"{what}: out of memory while it was loaded; it needs {gigabytes(size)} with {asked}. "
+            f"{_help(ways, remedy, size - 1)}"
         ) from error
 
 

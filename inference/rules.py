@@ -12,7 +12,7 @@ from typing import Any
 
 from command import UserError
 from inference.gguf.check import check_gguf
-from inference.loading import Source, adapter_base, fetch
+from inference.loading import Source, adapter_base, fetch, gguf_stops
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,11 @@ class Sampling:
 
     def told(self) -> str:
         """In a line for the user, without what is switched off."""
-        if self.temperature == 0:
-            return "greedy"
-        off = Sampling()
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        shown = [f"{name} {value:g}" for name, value in values.items() if value != getattr(off, name)]
-        return ", ".join(shown)
+        greedy = self.temperature == 0
+        names = ["repetition_penalty"] if greedy else [field.name for field in fields(self)]
+        values = {name: getattr(self, name) for name in names}
+        shown = [f"{name} {value:g}" for name, value in values.items() if value != getattr(GREEDY, name)]
+        return ", ".join(["greedy", *shown] if greedy else shown)
 
 
 GREEDY = Sampling()
@@ -54,12 +53,15 @@ GGUF_NAMES = {"temperature": "temp", "repetition_penalty": "penalty_repeat"}  # 
 # No front end does these, so a file that asks for one is refused: its model would answer otherwise here than elsewhere.
 NOT_FOLLOWED = {
     "num_beams": 1,
+    "encoder_repetition_penalty": 1,
     "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
     "bad_words_ids": None,
     "sequence_bias": None,
     "suppress_tokens": None,
     "begin_suppress_tokens": None,
     "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
     "exponential_decay_length_penalty": None,
     "min_length": 0,
     "min_new_tokens": 0,
@@ -142,13 +144,12 @@ def _read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
     check_gguf(path)
     metadata, _ = read_gguf_metadata(str(path))
-    ends = [metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
     names = [field.name for field in fields(Sampling)]
     told = {name: metadata.get(f"general.sampling.{GGUF_NAMES.get(name, name)}") for name in names}
     generation = {name: _short(value) for name, value in told.items() if value is not None}
     drawn = any(name in generation for name in ("temperature", "top_p", "top_k", "min_p"))
     generation["do_sample"] = drawn and generation.get("temperature") != 0
-    generation["eos_token_id"] = [end for end in ends if end is not None]
+    generation["eos_token_id"] = gguf_stops(metadata)
     context = metadata.get(f"{metadata.get('general.architecture')}.context_length")
     return generation, {"max_position_embeddings": context}
 
@@ -163,7 +164,9 @@ def sampling_of(generation: dict[str, Any]) -> Sampling:
 
     UserError for a value that is no number or out of range, and for a way to choose tokens that is not followed here.
     """
-    sampled = bool(generation.get("do_sample"))
+    sampled = generation.get("do_sample")
+    if not isinstance(sampled, bool | None):
+        raise UserError(f"do_sample {sampled!r} must be true or false.")
     for name, off in (NOT_FOLLOWED | (NOT_FOLLOWED_SAMPLING if sampled else {})).items():
         if generation.get(name) not in (None, off, []):
             raise UserError(
@@ -198,7 +201,10 @@ def context_of(config: dict[str, Any]) -> int | None:
     `max_position_embeddings` is the length before or after: it is kept, which is never too long.
     """
     length = _number(config, "max_position_embeddings", 0)
-    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    name = "rope_scaling" if config.get("rope_scaling") else "rope_parameters"
+    rope = config.get(name) or {}
+    if not isinstance(rope, dict):
+        raise UserError(f"{name} {rope!r} must be an object.")
     if not length and config.get("max_position_embeddings") is None:
         return None
     if length < 1:

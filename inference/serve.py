@@ -25,6 +25,7 @@ three read a control token typed in a message as that token; chat, generate and 
 """
 
 import argparse
+import os
 import shlex
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from inference.loading import DTYPE_HELP, DTYPES, Source, fetch, load_tokenizer,
 from inference.options import MODEL_HELP
 from inference.rules import Rules, read_generation, read_rules
 from inference.serving.programs import (
+    KEYS,
     PROGRAMS,
     Server,
     Wanted,
@@ -46,8 +48,8 @@ from inference.serving.watch import base_url, become_watch, require_free_port
 
 READY = """ready at {url}/v1 (Ctrl-C stops it). In Python:
 
-from openai import OpenAI
-client = OpenAI(base_url="{url}/v1", api_key="none")
+{imports}from openai import OpenAI
+client = OpenAI(base_url="{url}/v1", api_key={key})
 answer = client.chat.completions.create(model={model!r}, messages=[{{"role": "user", "content": "你好"}}])
 print(answer.choices[0].message.content)"""
 MERGE = (
@@ -100,9 +102,16 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     tell_limits(server, rules, unknown_stops(rules, *read_generation(source)))
     url = base_url(wanted.host, wanted.port)
-    told = READY.format(url=url, model=server.model_name)
-    become_watch(server.title, server.command, server.environment, url, told)
+    become_watch(server.title, server.command, server.environment, url, told_when_ready(program, server, url))
     return 0
+
+
+def told_when_ready(program: str, server: Server, url: str) -> str:
+    """Where the server is and the Python that asks it; a key is named by its variable, never shown."""
+    variable = KEYS.get(program)
+    if not (variable and os.environ.get(variable)):
+        return READY.format(url=url, model=server.model_name, imports="", key='"none"')
+    return READY.format(url=url, model=server.model_name, imports="import os\n", key=f'os.environ["{variable}"]')
 
 
 def check_numbers(options: argparse.Namespace) -> None:

@@ -2,9 +2,12 @@
 
 import math
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from inference.loading import gguf_stops
+from inference.rules import GGUF_NAMES, Sampling
 from publishing.card_checks import CARDS, check_duties, check_links, check_metadata, front_matter
 from publishing.file_checks import (
     HOME_PATH,
@@ -20,14 +23,6 @@ from run_folder import GGUF_RELEASE_FILES, joint_sha256
 
 MUST_HAVE = ("README.md", "README_zh.md", "LICENSE", "export.json", "SHA256SUMS")
 OLLAMA_FILES = ("Modelfile", "template", "params")
-# generation_config.json's names → those of `general.sampling.*`, which llama.cpp reads.
-SAMPLING_NAMES = {
-    "temperature": "temp",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "min_p": "min_p",
-    "repetition_penalty": "penalty_repeat",
-}
 Files = dict[str, Path]
 
 
@@ -126,28 +121,28 @@ def check_file(path: Path, release: Path) -> list[str]:
         reader = GGUFReader(path)
     except (ValueError, KeyError, IndexError, OverflowError, OSError) as error:
         return [f"{path.name} is not a whole GGUF file ({' '.join(str(error).split())[:200]}); export it again"]
-    fields = {name: field.contents() for name, field in reader.fields.items() if name != "tokenizer.ggml.merges"}
-    found = check_fields(path.name, fields, release)
+    told = {name: field.contents() for name, field in reader.fields.items() if name != "tokenizer.ggml.merges"}
+    found = check_fields(path.name, told, release)
     for tensor in reader.tensors:
         if tensor.data.dtype in (numpy.float16, numpy.float32) and not numpy.isfinite(tensor.data).all():
             found.append(f"{path.name}: {tensor.name} holds NaN or Infinity; export it again from whole weights")
     return found
 
 
-def check_fields(name: str, fields: dict[str, Any], release: Path) -> list[str]:
+def check_fields(name: str, told: dict[str, Any], release: Path) -> list[str]:
     """Template, stop tokens and sampling as in the release, none more and none less; no secrets, no personal paths."""
-    found = check_sampling(name, fields, json_of(release / "generation_config.json"))
+    found = check_sampling(name, told, json_of(release / "generation_config.json"))
     template = release / "chat_template.jinja"
-    if not template.is_file() or fields.get("tokenizer.chat_template") != template.read_text(encoding="utf-8"):
+    if not template.is_file() or told.get("tokenizer.chat_template") != template.read_text(encoding="utf-8"):
         found.append(f"{name} has another chat template than the release; export it again")
     stops = json_of(release / "generation_config.json").get("eos_token_id")
     stops = stops if isinstance(stops, list) else [stops]
-    ends = {fields.get(f"tokenizer.ggml.{key}_token_id") for key in ("eos", "eot", "eom")} - {None}
-    if not ends or ends != set(stops):
+    ends = gguf_stops(told)
+    if not ends or set(ends) != set(stops):
         found.append(
             f"{name} ends an answer at {sorted(ends)}, the release's generation_config.json at {stops}; export again"
         )
-    for key, value in fields.items():
+    for key, value in told.items():
         patterns = {**SECRETS, "a path of a home folder": HOME_PATH}
         if isinstance(value, str) and not key.startswith("tokenizer."):
             found += [
@@ -156,16 +151,16 @@ def check_fields(name: str, fields: dict[str, Any], release: Path) -> list[str]:
     return found
 
 
-def check_sampling(name: str, fields: dict[str, Any], generation: dict[str, Any]) -> list[str]:
+def check_sampling(name: str, told: dict[str, Any], generation: dict[str, Any]) -> list[str]:
     """The file names every way of sampling, or llama.cpp adds its own top-k and min-p; what the release says, it says too."""
     found = []
-    for key, theirs in SAMPLING_NAMES.items():
-        given = fields.get(f"general.sampling.{theirs}")
+    for key in (field.name for field in fields(Sampling)):
+        given = told.get(f"general.sampling.{GGUF_NAMES.get(key, key)}")
         wanted = generation.get(key) if generation.get("do_sample") else None
         if given is None:
             found.append(f"{name} says nothing of {key}, so llama.cpp would use its own; export again")
         elif wanted is not None and not math.isclose(given, wanted, rel_tol=1e-6):
             found.append(f"{name} has {key} {given:g}, the release's generation_config.json {wanted:g}; export again")
-    if "general.sampling.sequence" not in fields:
+    if "general.sampling.sequence" not in told:
         found.append(f"{name} gives no order of sampling, so llama.cpp would apply temperature last; export again")
     return found

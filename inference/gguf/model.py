@@ -16,7 +16,7 @@ from command import UserError
 from inference.gguf.ollama import Family, find_family, go_template, parameters
 from inference.gguf.vocabulary import add_vocabulary, end_tokens, pre_tokenizer, read_tokenizer
 from inference.loading import Source, load_tokenizer
-from inference.rules import sampling_of, stop_token_ids, turn_terminator
+from inference.rules import GGUF_NAMES, sampling_of, stop_token_ids, turn_terminator
 from run_folder import file_sha256, joint_sha256, read_json
 
 SUPPORTED = "Llama (model_type llama, silu, no biases, plain or Llama 3.1 rope), which Llama 3 and SmolLM2 are"
@@ -25,7 +25,6 @@ FILE_TYPES = {
     "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
     "q4_0": gguf.LlamaFileType.MOSTLY_Q4_0,
 }
-GGUF_NAMES = {"temperature": "temp", "repetition_penalty": "penalty_repeat"}  # of Sampling; others are the same
 # llama.cpp's own list with `temperature` before top_k, as transformers has it; llama.cpp itself would apply it last.
 SAMPLING_ORDER = "penalties;dry;top_n_sigma;temperature;top_k;typ_p;top_p;min_p;xtc"
 READ = ("*.safetensors", "config.json", "generation_config.json", "tokenizer*.json", "chat_template.jinja")

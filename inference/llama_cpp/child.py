@@ -21,11 +21,11 @@ def main() -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = asked["threads"]
     for name, value in asked["params"].items():
         setattr(params, name, value)
-    server = Server(params)
+    _server = Server(params)  # serves for as long as it is held
     print("ready", flush=True)
     sys.stdin.read()
     Path(asked["socket"]).unlink()
-    os._exit(0 if server else 1)  # at once: the destructor would wait for what it is computing
+    os._exit(0)  # at once: the server's destructor would wait for what it is computing
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from inference.rules import GREEDY, Sampling, read_rules
 
 CHAT_TOKENS = 4096  # of a conversation, before a longer one makes room for itself: 0.5 GB for an 8B Llama 3
 PAGE = 256  # llama.cpp rounds a slot's tokens up to these
+MOST_SLOTS = 256  # llama.cpp's LLAMA_MAX_SEQ
 RANDOM_SEED = 2**32 - 1  # to llama.cpp, this one means any
 
 
@@ -74,7 +75,7 @@ class LlamaCppEngine:
         only: Collection[int] | None = None,
         streams: Sequence[int] | None = None,
     ) -> Iterator[Answer]:
-        """As Engine's. `batch_size` answers are made at a time. Closing the iterator ends llama.cpp's work at once."""
+        """As Engine's. `batch_size` answers are made at a time, MOST_SLOTS at most. Closing the iterator ends llama.cpp's work at once."""
         count = len(conversations)
         budgets = [max_new_tokens] * count if isinstance(max_new_tokens, int) else max_new_tokens
         numbers = range(count) if streams is None else streams
@@ -83,7 +84,7 @@ class LlamaCppEngine:
         if not prompts:
             return
         prompts.sort(key=lambda prompt: -len(prompt.token_ids))
-        slots = min(batch_size, len(prompts))
+        slots = min(batch_size, len(prompts), MOST_SLOTS)
         process = self._serve(slots, max(len(prompt.token_ids) + prompt.budget for prompt in prompts))
         pool = ThreadPoolExecutor(slots)
         whole = False

@@ -1,5 +1,6 @@
 """llama.cpp's own server in a process of its own, spoken to over a Unix socket: nothing of it is open to the network."""
 
+import errno
 import http.client
 import json
 import os
@@ -10,12 +11,13 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import Signals
 from typing import Any
 
 from command import UserError, WorkError
+from inference.llama_cpp.threads import threads
 
 CHILD = Path(__file__).with_name("child.py")
 QUIET = {
@@ -25,6 +27,7 @@ QUIET = {
     "cache_ram_mib": 0,  # else up to 8 GB of earlier prompts are kept in memory
     "n_batch": 512,  # as n_ubatch: a prompt can be given up after so many tokens
 }
+ENDING = 5.0  # seconds that a process has to be gone once it has closed its pipe or its socket
 LOADING = "error loading model: "  # what llama.cpp writes before its reason
 MEMORY = re.compile(r"allocat|out of memory|bad_alloc|failed to create context", re.IGNORECASE)
 
@@ -34,6 +37,8 @@ class LlamaCppProcess:
 
     def __init__(self, path: Path, spec: str, slots: int, slot_tokens: int):
         self.spec, self.slots, self.slot_tokens = spec, slots, slot_tokens
+        params = QUIET | {"n_parallel": slots, "n_ctx": slots * slot_tokens}
+        asked = {"model": str(path), "threads": threads(), "params": params}
         self._folder = tempfile.TemporaryDirectory(prefix="llama-cpp-")
         self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - for as long as the process lives
         self._socket = str(Path(self._folder.name) / "llama.sock")  # by this ending llama.cpp knows it is no host
@@ -47,11 +52,8 @@ class LlamaCppProcess:
             env=os.environ | {"GGML_NO_BACKTRACE": "1"},
         )
         self.stop = weakref.finalize(self, _end, self._child, self._folder)
-        params = QUIET | {"n_parallel": slots, "n_ctx": slots * slot_tokens}
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        asked = {"model": str(path), "socket": self._socket, "threads": threads, "params": params}
         try:
-            self._start(asked)
+            self._start(asked | {"socket": self._socket})
         except BaseException:
             self.stop()
             raise
@@ -63,9 +65,12 @@ class LlamaCppProcess:
             self._child.stdin.flush()
         except BrokenPipeError:
             pass  # it ended before it read; its log is told below
-        if self._child.stdout.readline() == "ready\n":
+        if "ready\n" in self._child.stdout:  # whatever else is written there before
             return
-        reason, what = self._reason(), f"MODEL {self.spec}: llama.cpp"
+        what = f"MODEL {self.spec}: llama.cpp"
+        if not self._ended():
+            raise WorkError(f"{what} did not become ready. Use --runtime transformers.")
+        reason = self._reason()
         if MEMORY.search(reason):
             raise WorkError(
                 f"{what} got no memory for it and {self.slots} x {self.slot_tokens} tokens ({reason}). "
@@ -113,8 +118,12 @@ class LlamaCppProcess:
                 if response.status != 200:
                     raise WorkError(f"MODEL {self.spec}: llama.cpp refused: {response.read().decode()}")
                 yield response
-        except (http.client.HTTPException, OSError):
-            raise WorkError(f"MODEL {self.spec}: llama.cpp ended while it answered ({self._reason()}).") from None
+        except (http.client.HTTPException, OSError) as error:
+            if self._ended():
+                raise WorkError(f"MODEL {self.spec}: llama.cpp ended while it answered ({self._reason()}).") from None
+            many = getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE)
+            fix = " Lower --batch-size, or raise the limit (ulimit -n)." if many else ""
+            raise WorkError(f"MODEL {self.spec}: llama.cpp could not be asked ({error}).{fix}") from error
         finally:
             connection.close()
 
@@ -122,9 +131,15 @@ class LlamaCppProcess:
         self._log.seek(0)
         return self._log.read()
 
+    def _ended(self) -> bool:
+        """Whether the process is gone, or is so in a moment."""
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(ENDING)
+        return not self.alive
+
     def _reason(self) -> str:
         """Why the process ended: the first that its log says of an error, and the signal it died of."""
-        status = self._child.wait()
+        status = self._child.returncode
         lines = [re.sub(r"^[\d.]+ E +", "", line).strip() for line in self._told().splitlines() if line.strip()]
         first = [line for line in lines if LOADING in line or "GGML_ASSERT" in line or MEMORY.search(line)]
         reason = (first or lines[-1:] or ["it said nothing"])[0].rpartition(LOADING)[2]

@@ -1,4 +1,4 @@
-"""llama.cpp's own server out of the Python package xllamacpp, for machines without the program llama-server.
+"""llama.cpp's own server out of the Python package xllamacpp, in place of the program llama-server.
 
 It takes llama-server's words, but only those that inference.serve uses, and LLAMA_API_KEY. The server is the same C++ code.
 """
@@ -26,6 +26,7 @@ SAMPLING_WORDS = {
     "repeat_penalty": ("penalty_repeat", float),
     "repeat_last_n": ("penalty_last_n", int),
 }
+USERS = 2**31 - 1  # a bit for each of them: as by llama-server, they go before what the file says of itself
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     for words, owner in ((WORDS, params), (SAMPLING_WORDS, params.sampling)):
         for name, (field, _) in words.items():
             setattr(owner, field, getattr(options, name))
+    params.sampling.user_sampling_config = USERS
     params.use_jinja, params.cpuparams.n_threads = options.jinja, options.threads
     params.api_keys = [key for key in [os.environ.get("LLAMA_API_KEY")] if key]
     for number in (signal.SIGINT, signal.SIGTERM):

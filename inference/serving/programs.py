@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from command import UserError
+from inference.llama_cpp.threads import threads
 from inference.loading import Source, default_dtype
 from inference.rules import Rules
 
@@ -25,10 +26,9 @@ SLOTS = 4  # conversations that llama.cpp answers at a time at most; its server'
 # in one pool (--kv-unified, llama-server's default) all fail together when it is full.
 SLOT_TOKENS = 32_768
 KEYS = {"llama.cpp": "LLAMA_API_KEY", "vllm": "VLLM_API_KEY"}
+# tokens that the repetition penalty looks back to at most; -1, all, is read as none by today's llama.cpp
+MANY = 1 << 20
 # llama.cpp's order puts temperature last; ours, transformers' and vLLM's first
-MANY = (
-    1 << 20
-)  # tokens that the repetition penalty looks back to at most; -1, all, is read as none by today's llama.cpp
 SAMPLERS = "penalties;temperature;top_k;top_p;min_p"
 REFUSED = {
     "transformers": {
@@ -45,8 +45,9 @@ LIMITS = {
         "a request may set temperature, top_p, frequency_penalty, seed, stop and max_tokens; top_k, min_p and "
         "repetition_penalty are the model's own; n, logprobs and presence_penalty are ignored",
         "a text given as `stop` stays at the answer's end",
-        "a prompt longer than the context is not refused, and wrong values are status 500 without JSON",
-        "/v1/models lists the Hub cache; /load_model and /reset are open to all who reach the port",
+        "a prompt longer than the context is not refused but computed, while all others wait, even if its client is gone; "
+        "wrong values are status 500 without JSON. llama.cpp's server (a GGUF file) does neither",
+        "/v1/models lists the Hub cache (status 500 where there is none); /load_model and /reset are open to all who reach the port",
         TYPED,
     ),
     "llama.cpp": ("any model's name is accepted", TYPED),
@@ -114,7 +115,7 @@ def check_installed(program: str) -> None:
     elif program == "vllm" and not _find("vllm"):
         raise UserError("vLLM is not installed: pip install vllm (in an environment of its own, put on PATH)")
     elif program == "llama.cpp" and not (_find("llama-server") or _has_xllamacpp()):
-        raise UserError("no llama.cpp to serve a GGUF file: put llama-server on PATH, or pip install xllamacpp")
+        raise UserError("no llama.cpp to serve a GGUF file: pip install xllamacpp, or put llama-server on PATH")
 
 
 def make_server(program: str, source: Source, path: Path, rules: Rules, wanted: Wanted) -> Server:
@@ -146,15 +147,17 @@ def _transformers_serve(source: Source, path: Path, rules: Rules, wanted: Wanted
 
 
 def _llama_server(source: Source, path: Path, rules: Rules, wanted: Wanted) -> Server:
-    """llama-server, or the same server out of xllamacpp. No web page from elsewhere may ask it; LLAMA_API_KEY is its key."""
+    """llama.cpp's server out of xllamacpp, whose version our tests ran, else llama-server, whose version we do not know.
+
+    No web page from elsewhere may ask it; LLAMA_API_KEY is its key.
+    """
     name = wanted.model_name or source.name
     context = wanted.context or rules.context or 0  # 0 is the file's own
     slots = max(1, min(SLOTS, SLOT_TOKENS // context)) if context else 1
-    binary = _find("llama-server")
     runs = [sys.executable, "-m", "inference.serving.llama_server"]
-    command = [binary] if binary else runs if _has_xllamacpp() else ["llama-server"]
+    command = runs if _has_xllamacpp() else [_find("llama-server") or "llama-server"]
     command += ["--model", str(path), "--alias", name, *_address(wanted), "--cors-origins", "localhost"]
-    command += ["--ctx-size", str(context * slots), "--parallel", str(slots), "--threads", str(_threads())]
+    command += ["--ctx-size", str(context * slots), "--parallel", str(slots), "--threads", str(threads())]
     command += ["--jinja", "--samplers", SAMPLERS, "--repeat-last-n", str(context or MANY), "--log-verbosity", "2"]
     sampling = rules.sampling
     for option, value in (
@@ -190,11 +193,6 @@ def unknown_stops(rules: Rules, generation: dict[str, Any], config: dict[str, An
 
 def _address(wanted: Wanted) -> list[str]:
     return ["--host", wanted.host, "--port", str(wanted.port)]
-
-
-def _threads() -> int:
-    """The cores that we may use. llama.cpp counts the machine's, and is slowed many times over where it has fewer: its threads spin."""
-    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
 
 
 def _find(name: str) -> str | None:

@@ -4,6 +4,7 @@
 which is 300 MB and takes a second to end.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -19,6 +20,9 @@ from command import UserError, WorkError, run_command
 
 GRACE = 1.0  # seconds a server has to end; uvicorn alone would wait for every answer that is under way
 POLL = 0.2  # seconds
+HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -57,14 +61,17 @@ def main(argv: list[str] | None = None) -> None:
     """Run a server until we are stopped; print `told` once it answers. WorkError if it ends by itself. Its output goes to stderr."""
     job = json.loads((argv or sys.argv[1:])[0])
     signal.signal(signal.SIGHUP, _interrupt)  # the terminal was closed; run_command sees to SIGTERM
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)  # one that comes before the `try` would leave the server alone
     process = subprocess.Popen(
         job["command"],
         env={**os.environ, **job["environment"]},
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
         process_group=0,  # so that Ctrl-C comes to us alone, and all that it started ends with it
+        preexec_fn=_bind,
     )
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
         when = "before it was ready"
         if wait_until_ready(process, job["url"]):
             print(job["told"], flush=True)
@@ -75,6 +82,13 @@ def main(argv: list[str] | None = None) -> None:
     finally:
         stop(process)
     raise WorkError(f"{job['title']} ended {when}, with status {process.returncode}; what it said stands above.")
+
+
+def _bind() -> None:
+    """In the server, before it is one: it hears signals again, and on Linux one is sent to it when we are killed with force."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+    if LIBC:
+        LIBC.prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def wait_until_ready(process: subprocess.Popen, url: str) -> bool:

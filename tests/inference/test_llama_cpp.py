@@ -1,5 +1,6 @@
 """llama.cpp answers by our rules: stops, sampling, seeds, cancelling; tiny exported models, and files that are broken."""
 
+import errno
 import itertools
 import os
 import re
@@ -19,6 +20,7 @@ from inference import export_gguf
 from inference.answers import CUT
 from inference.gguf.check import check_gguf
 from inference.llama_cpp import engine as llama_cpp
+from inference.llama_cpp import process
 from inference.llama_cpp.engine import LlamaCppEngine
 from inference.llama_cpp.process import LlamaCppProcess
 from inference.loading import load_model, load_tokenizer, resolve
@@ -225,6 +227,62 @@ def test_a_process_that_died_is_one_sentence(engine):
     threading.Timer(0.2, os.kill, (child, signal.SIGKILL)).start()
     with pytest.raises(WorkError, match=r"llama\.cpp ended while it answered .*SIGKILL"):
         list(engine.stream(CHATS[0], max_new_tokens=4))
+
+
+@pytest.fixture
+def deadline():
+    """What would hang fails after half a minute."""
+    previous = signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it hangs"))
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, previous)
+
+
+def test_what_fails_while_the_process_lives_is_told_at_once(engine, monkeypatch, deadline):
+    def connect(connection):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(process, "ENDING", 0.1)
+    monkeypatch.setattr(process._Connection, "connect", connect)
+    with pytest.raises(WorkError, match=r"could not be asked \(.*Too many open files\)\. Lower --batch-size"):
+        list(engine.stream(CHATS[0], max_new_tokens=4))
+    assert engine._process.alive
+
+
+def child_that(does: str, folder: Path, monkeypatch) -> None:
+    """From now on the process is this Python, with `asked` as llama.cpp would have it."""
+    (folder / "child.py").write_text(f"import json, os, sys, time\nasked = json.loads(sys.stdin.readline())\n{does}\n")
+    monkeypatch.setattr(process, "CHILD", folder / "child.py")
+
+
+def test_other_words_before_ready_are_no_matter(tmp_path, monkeypatch, deadline):
+    child_that("print('a library says hello'); print('ready', flush=True); time.sleep(60)", tmp_path, monkeypatch)
+    started = LlamaCppProcess(Path("m.gguf"), "m", 1, 256)
+    assert started.alive
+    started.stop()
+
+
+def test_a_process_that_is_never_ready_is_ended(tmp_path, monkeypatch, deadline):
+    monkeypatch.setattr(process, "ENDING", 0.1)
+    child_that("print('hello', flush=True); os.close(1); time.sleep(60)", tmp_path, monkeypatch)
+    with pytest.raises(WorkError, match="did not become ready"):
+        LlamaCppProcess(Path("m.gguf"), "m", 1, 256)
+
+
+def test_the_process_has_the_threads_of_the_environment(tmp_path, monkeypatch, deadline):
+    child_that("sys.exit(f'{asked[\"threads\"]} threads')", tmp_path, monkeypatch)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    with pytest.raises(WorkError, match="7 threads"):
+        LlamaCppProcess(Path("m.gguf"), "m", 1, 256)
+
+
+def test_more_at_a_time_than_llama_cpp_takes_are_made_in_turn(engine):
+    """It has 256 sequences at most, whatever the memory."""
+    count = llama_cpp.MOST_SLOTS + 1
+    found = engine.generate([CHATS[0]] * count, max_new_tokens=1, batch_size=count)
+    assert sorted(answer.index for answer in found) == list(range(count))
+    assert engine._process.slots == llama_cpp.MOST_SLOTS
 
 
 def test_nothing_listens_on_a_port_and_nothing_outlives_its_parent(file):

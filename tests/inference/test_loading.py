@@ -149,6 +149,16 @@ def test_a_gguf_of_an_unsupported_architecture_says_so(tmp_path):
     assert "broken" not in str(caught.value)
 
 
+def test_what_to_do_with_little_memory_can_be_done(tiny_folder, tmp_path, monkeypatch):
+    """A folder can be exported; a GGUF file is one already."""
+    monkeypatch.setattr("inference.memory.free_memory", lambda: 0)
+    file = _gguf(tmp_path / "m.gguf", "llama")
+    for model, told, other in ((file, "--runtime llama.cpp", "export_gguf"), (tiny_folder, "export_gguf", "--runtime")):
+        with pytest.raises(WorkError, match=told) as caught:
+            load_model(resolve(str(model)))
+        assert other not in str(caught.value)
+
+
 def test_a_bug_keeps_its_traceback(tiny_folder):
     with pytest.raises(KeyError), loading.user_errors(resolve(str(tiny_folder))):
         {}["bug"]

@@ -11,7 +11,7 @@ import pytest
 from command import WorkError
 from inference import memory
 from inference.loading import load_model, resolve
-from inference.memory import memory_errors, require_memory, ways_to_load
+from inference.memory import EXPORT, memory_errors, require_memory, ways_to_load
 from tests.conftest import ROOT
 
 
@@ -34,9 +34,9 @@ def test_only_smaller_ways_are_named(tiny_folder):
 
 def test_too_little_memory_is_told_with_numbers_and_what_fits():
     ways = {"--dtype float32": 32 * 10**9, "--dtype bfloat16": 16 * 10**9, "--quantization nf4": 55 * 10**8}
-    require_memory("MODEL m", ways, 33 * 10**9)
+    require_memory("MODEL m", ways, EXPORT, 33 * 10**9)
     with pytest.raises(WorkError) as caught:
-        require_memory("MODEL m", ways, 12 * 10**9)
+        require_memory("MODEL m", ways, EXPORT, 12 * 10**9)
     assert str(caught.value).startswith(
         "MODEL m needs 32.0 GB of memory with --dtype float32; 12.0 GB are free for it."
     )
@@ -44,10 +44,17 @@ def test_too_little_memory_is_told_with_numbers_and_what_fits():
 
 
 def test_what_the_libraries_raise_is_told_and_a_bug_is_not():
-    for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")):
-        with pytest.raises(WorkError, match="MODEL m: out of memory"), memory_errors("MODEL m", {"--dtype float32": 9}):
+    for error in (
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("CUDA out of memory. Tried"),
+    ):
+        with (
+            pytest.raises(WorkError, match="MODEL m: out of memory"),
+            memory_errors("MODEL m", {"--dtype float32": 9}, EXPORT),
+        ):
             raise error
-    with pytest.raises(RuntimeError, match="size mismatch"), memory_errors("MODEL m", {"--dtype float32": 9}):
+    with pytest.raises(RuntimeError, match="size mismatch"), memory_errors("MODEL m", {"--dtype float32": 9}, EXPORT):
         raise RuntimeError("size mismatch")
 
 

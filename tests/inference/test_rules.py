@@ -1,9 +1,12 @@
 """What a model's files say is what every front end keeps; what cannot be meant is refused with file, key and value."""
 
 import copy
+import inspect
 import json
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -70,6 +73,11 @@ def test_sampling_is_what_plain_transformers_does(generation, sampling, told):
     assert told in sampling.told()
 
 
+def test_a_penalty_is_told_of_greedy_decoding_too():
+    assert GREEDY.told() == "greedy"
+    assert Sampling(top_p=0.9, repetition_penalty=1.2).told() == "greedy, repetition_penalty 1.2"
+
+
 @pytest.mark.parametrize("generation", [{"do_sample": True}, SAMPLED, {**SAMPLED, "min_p": 0.1, "top_k": 7}])
 def test_transformers_itself_agrees(tiny, generation):
     """Its own defaults for what a file leaves open, asked of the installed version."""
@@ -86,6 +94,8 @@ def test_transformers_itself_agrees(tiny, generation):
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
+        ("do_sample", "false", "do_sample 'false' must be true or false"),
+        ("do_sample", 1, "do_sample 1 must be true or false"),
         ("temperature", -1, "temperature -1 must be 0 (greedy) to 100"),
         ("temperature", "hot", "temperature 'hot' must be a number"),
         ("temperature", True, "temperature True must be a number"),
@@ -106,6 +116,14 @@ def test_a_value_that_cannot_be_kept_names_file_key_and_value(tmp_path, key, val
         generation_of(folder)
     assert str(error.value).startswith(f"{folder / 'generation_config.json'}: {said}")
     assert "Correct it there." in str(error.value)
+
+
+def test_every_processor_of_transformers_is_followed_or_refused(tiny):
+    """What its list of logits processors asks of a generation_config; a new one in a new version shows here."""
+    asked = re.findall(r"generation_config\.(\w+)", inspect.getsource(type(tiny[0])._get_logits_processor))
+    followed = {field.name for field in fields(Sampling)} | {"do_sample"}
+    no_choice = {"_eos_token_tensor", "max_length", "use_cache", "remove_invalid_values", "renormalize_logits"}
+    assert len(asked) > 20 and not {*asked} - followed - no_choice - {*NOT_FOLLOWED} - {*NOT_FOLLOWED_SAMPLING}
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
@@ -240,6 +258,14 @@ def test_context(config, context):
 def test_a_context_that_is_no_length_is_refused(tmp_path, length):
     folder = model_folder(tmp_path / "m", {}, {"max_position_embeddings": length})
     with pytest.raises(UserError, match=r"config\.json: max_position_embeddings .* must be"):
+        generation_of(folder)
+
+
+@pytest.mark.parametrize("name", ["rope_scaling", "rope_parameters"])
+@pytest.mark.parametrize("rope", ["linear", [8], 8.0, True])
+def test_a_rope_that_is_no_object_is_refused(tmp_path, name, rope):
+    folder = model_folder(tmp_path / "m", {}, {"max_position_embeddings": 512, name: rope})
+    with pytest.raises(UserError, match=rf"config\.json: {name} .* must be an object\. Correct it there\."):
         generation_of(folder)
 
 

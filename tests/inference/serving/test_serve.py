@@ -116,6 +116,7 @@ def test_vllm_is_the_default_where_it_and_a_gpu_are(monkeypatch):
 
 def test_the_command_lines(monkeypatch):
     monkeypatch.setattr(programs, "_find", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(programs, "_has_xllamacpp", lambda: False)
     monkeypatch.setattr(programs, "default_dtype", lambda: "float32")
     server = programs.make_server("transformers", HUB, Path("/cache/x"), RULES, PLAIN)
     assert server.line() == (
@@ -142,7 +143,13 @@ def test_the_command_lines(monkeypatch):
 def test_our_llama_server_takes_the_line_that_is_written_for_the_program(monkeypatch):
     """Each word that llama-server gets is a word of the one that runs without it, and the other way round."""
     monkeypatch.setattr(programs, "_find", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(programs, "_has_xllamacpp", lambda: False)
     words = programs.make_server("llama.cpp", GGUF, Path("m.gguf"), RULES, PLAIN).command[1:]
+    monkeypatch.setattr(
+        programs, "_has_xllamacpp", lambda: True
+    )  # whose version is tested, so it goes before the program
+    ours = programs.make_server("llama.cpp", GGUF, Path("m.gguf"), RULES, PLAIN).command
+    assert ours == [sys.executable, "-m", "inference.serving.llama_server", *words]
     options = vars(llama_server.build_parser().parse_args(words))
     assert options["samplers"] == programs.SAMPLERS and options["jinja"]
     assert {f"--{name.replace('_', '-')}" for name in options} == {word for word in words if word.startswith("--")}
@@ -180,6 +187,20 @@ def test_a_server_for_the_network_says_so(monkeypatch):
         assert "all who" not in programs.make_server(program, source, Path("x"), RULES, PLAIN).limits[-1]
     monkeypatch.setenv("LLAMA_API_KEY", "secret")
     assert "all who" not in programs.make_server("llama.cpp", GGUF, Path("x"), RULES, open_to_all).limits[-1]
+
+
+def test_the_python_that_is_printed_has_the_servers_key(monkeypatch):
+    servers = {"llama.cpp": "LLAMA_API_KEY", "vllm": "VLLM_API_KEY", "transformers": None}
+    for program, variable in servers.items():
+        server = programs.Server(program, [], {}, "m", [])
+        for name in programs.KEYS.values():
+            monkeypatch.delenv(name, raising=False)
+        assert 'api_key="none"' in serve.told_when_ready(program, server, "http://h")
+        for name in programs.KEYS.values():
+            monkeypatch.setenv(name, "secret")
+        told = serve.told_when_ready(program, server, "http://h")
+        assert (f'api_key=os.environ["{variable}"]' if variable else 'api_key="none"') in told and "secret" not in told
+        compile(told.partition("\n\n")[2], "told", "exec")
 
 
 def test_what_cannot_be_served_rightly_is_refused(tiny_folder, tmp_path):
@@ -234,6 +255,46 @@ def test_a_server_that_ends_by_itself_is_told_of(capfd):
         watch.main([json.dumps(job)])
     told = capfd.readouterr()
     assert "no luck" in told.err and not told.out
+
+
+WATCH = """
+import json, os, signal, subprocess, sys
+from command import run_command
+from inference.serving import watch
+
+def started(*words, **options):
+    process = subprocess.Popen.__new__(subprocess.Popen)
+    process.__init__(*words, **options)
+    print(process.pid, flush=True)
+    {after}
+    return process
+
+plain, watch.subprocess = subprocess, type("subprocess", (), {{**vars(subprocess), "Popen": started}})
+run_command(lambda: watch.main([sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize("after", ["os.kill(os.getpid(), signal.SIGTERM)", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_a_server_does_not_outlive_its_watch(after):
+    """Stopped just when the server is there, before anything can hold it; killed with force (on Linux)."""
+    if "KILL" in after and sys.platform != "linux":
+        pytest.skip("only Linux tells a child")
+    job = {"title": "a server", "environment": {}, "url": "http://127.0.0.1:9", "told": "ready"}
+    job["command"] = [sys.executable, "-c", "import time; time.sleep(60)"]
+    words = [sys.executable, "-c", WATCH.format(after=after), json.dumps(job)]
+    done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=50)
+    assert done.returncode == (-9 if "KILL" in after else 130)
+    server = int(done.stdout)
+    deadline = time.monotonic() + 5
+    while running(server):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def running(process: int) -> bool:
+    """Whether there is such a process, one that has ended and whose parent has not asked for its status aside."""
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True)
+    return bool(done.stdout.strip()) and not done.stdout.startswith("Z")
 
 
 def test_where_a_client_finds_the_server():

@@ -133,9 +133,13 @@ def ends_at_once(process: subprocess.Popen, port: int, served: Served, log: Path
 @needs_xllamacpp
 def test_name_context_and_key_reach_llama_cpp(gguf, tmp_path, monkeypatch):
     monkeypatch.setenv("LLAMA_API_KEY", "secret")
-    with started(gguf, tmp_path / "log", "--model-name", "mine", "--context", "256") as (process, port, _):
+    with started(gguf, tmp_path / "log", "--model-name", "mine", "--context", "256") as (process, port, said):
         base = f"http://127.0.0.1:{port}/v1"
         assert [model.id for model in openai.OpenAI(base_url=base, api_key="secret").models.list()] == ["mine"]
+        snippet = said[said.index("import os\n") :]
+        assert subprocess.run(
+            [sys.executable, "-c", snippet], capture_output=True, text=True, check=True
+        ).stdout.strip()
         with pytest.raises(openai.BadRequestError, match="256"):
             long = [{"role": "user", "content": "q" * 300}]
             openai.OpenAI(base_url=base, api_key="secret").chat.completions.create(model="mine", messages=long)
