@@ -79,7 +79,7 @@ MALFORMED = [
     (b'{"id": 8, "prompt": [{"role": "user", "content": ""}]}', "the last message is empty"),
     (b'{"id": 9, "prompt": "\\ud800"}', "lone surrogate"),
     (b'{"id": 10, "prompt": "a\\u0000b"}', "`prompt` holds a NUL"),
-    (b'{"id": 10, "prompt": [{"role": "user", "content": "\\u0000"}]}', "message 0 holds a NUL"),
+    (b'{"id": 16, "prompt": [{"role": "user", "content": "\\u0000"}]}', "message 0 holds a NUL"),
     (b'{"id": 11, "prompt": "x", "response": ""}', "has `response`, which the output gets from here"),
     (b'{"id": 12, "prompt": "x", "sample": 0, "tokens": 0}', "has `tokens`, `sample`"),
     (b'{"id": 13, "prompt": "x", "a": NaN}', "NaN is not JSON"),
