@@ -124,7 +124,8 @@ def _ids(tokenizer: Any, part: str, typed: dict[str, str]) -> list[int]:
 
 
 def _tokenize(tokenizer: Any, text: str) -> list[int]:
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
+    """Ids of a text; too long a one is for the caller to refuse, without the library's warning (`verbose`)."""
+    return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
 
 
 def _plain(tokenizer: Any, spelling: str) -> list[int]:

@@ -40,7 +40,7 @@ from inference.options import (
     loading_options,
 )
 from inference.rules import Rules, Sampling, read_rules
-from inference.runtime import open_engine
+from inference.runtime import check_engine, open_engine
 
 CHUNK = 64  # batches that the engine gets at a time: it keeps all their prompts as token ids, and idles a little at each end
 
@@ -74,6 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     options = build_parser().parse_args(argv)
     check_options(options)
     prompts, source = read_prompts(options.prompts), resolve(options.model)
+    check_engine(source, **loading_options(options))
     with part_folder(options.output) as folder:
         tokenizer = load_tokenizer(source)
         rules = read_rules(source, tokenizer)

@@ -20,9 +20,9 @@ def open_engine(
     source: Source, *, dtype: str | None = None, quantization: str | None = None, runtime: str = "auto"
 ) -> Any:
     """The engine of a MODEL, loaded. UserError, before torch is imported, for options that cannot be meant for it."""
-    check_loading(source, dtype, quantization)
+    in_llama_cpp = check_engine(source, dtype=dtype, quantization=quantization, runtime=runtime)
     with _without_collector():
-        if runs_in_llama_cpp(source, runtime, dtype):
+        if in_llama_cpp:
             return _open_llama_cpp(source)
         from inference.engine import Engine
 
@@ -30,6 +30,12 @@ def open_engine(
         if not tokenizer.chat_template:
             raise UserError(f"MODEL {source.spec} has no chat template, so it cannot chat. Give a chat model.")
         return Engine(load_model(source, dtype or default_dtype(), quantization=quantization), tokenizer)
+
+
+def check_engine(source: Source, *, dtype: str | None, quantization: str | None, runtime: str) -> bool:
+    """Whether llama.cpp will run it. UserError, before torch is imported, for options that cannot be meant for this MODEL."""
+    check_loading(source, dtype, quantization)
+    return runs_in_llama_cpp(source, runtime, dtype)
 
 
 @contextmanager

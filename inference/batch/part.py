@@ -100,13 +100,21 @@ class Part:
 
     @contextmanager
     def opened(self) -> Iterator["Part"]:
-        """Read what is there and let `add` append to it. A line that a kill or a full disk cut is answered again."""
+        """Read what is there and let `add` append to it. A line that a kill or a full disk cut is answered again.
+
+        Where no answer is there in the end either, nothing is left of these settings.
+        """
         write_json(self.begun, self.settings)
         self.answers.touch()
         with self.answers.open("r+b") as self.stream:
             self.stream.truncate(self._read())
             self.stream.seek(0, 2)
-            yield self
+            try:
+                yield self
+            finally:
+                if max(self.places) == MISSING:
+                    self.begun.unlink()
+                    self.answers.unlink()
 
     def _read(self) -> int:
         """Index the answers. Where the first line ends that is no whole record, or the file."""

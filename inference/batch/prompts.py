@@ -5,7 +5,6 @@ the id), and whatever else, which the output keeps. Plain text (`.txt`, or `-` f
 without a byte order mark; lines end with LF or CRLF; blank lines are skipped and counted.
 """
 
-import codecs
 import hashlib
 import json
 import sys
@@ -58,6 +57,8 @@ def read_prompts(name: str) -> Prompts:
     try:
         with _open(name) as stream:
             return _read(stream, name, _TextRows() if name == STDIN or name.endswith(".txt") else _JsonRows())
+    except _NoText as error:
+        raise UserError(str(error)) from None
     except OSError as error:
         raise UserError(f"--prompts {name}: {error.strerror}. Give a JSONL or .txt file, or - for stdin.") from None
 
@@ -74,7 +75,7 @@ def _read(stream: IO[bytes], name: str, parse: Callable[[str, int], dict[str, An
     lines, faults, blank = [], [], 0
     for number, line in enumerate(stream, 1):
         try:
-            text = line.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").decode()
+            text = _decoded(line, name, number).removeprefix("\ufeff" if number == 1 else "")
             if text.strip():
                 lines.append(json.dumps(parse(text, number), ensure_ascii=False).encode())
             else:
@@ -83,13 +84,31 @@ def _read(stream: IO[bytes], name: str, parse: Callable[[str, int], dict[str, An
             faults.append(f"{name}:{number}: holds a lone surrogate (\\ud800 to \\udfff), which is no character")
         except RecursionError:
             faults.append(f"{name}:{number}: nested too deeply")
-        except ValueError as error:  # UserError, JSONDecodeError, UnicodeDecodeError and a number of too many digits
+        except ValueError as error:  # UserError, JSONDecodeError and a number of too many digits
             faults.append(f"{name}:{number}: {error}")
     if faults:
         raise UserError("\n".join([f"malformed lines in {name}: {len(faults):,}", *most_of(faults)]))
     if not lines:
         raise UserError(f"--prompts {name} has no prompts{f', only {blank:,} blank lines' if blank else ''}.")
     return Prompts(lines, blank)
+
+
+def _decoded(line: bytes, name: str, number: int) -> str:
+    """The line as text. _NoText at the first place of the file that is none: every further one would be told for nothing."""
+    try:
+        text, place = line.decode(), line.find(0)
+    except UnicodeDecodeError as error:
+        text, place = "", error.start
+    if place >= 0:
+        raise _NoText(
+            f"--prompts {name} is not UTF-8 text: byte {place + 1:,} of line {number:,} is {line[place]:#04x}. "
+            "Convert it to UTF-8, or give another file."
+        )
+    return text
+
+
+class _NoText(Exception):
+    """The file is no text at all, so that its lines mean nothing."""
 
 
 def most_of(told: list[str]) -> list[str]:
@@ -139,8 +158,9 @@ class _JsonRows:
 
 
 def check_prompt(prompt: object) -> None:
-    """UserError unless there is something to answer."""
+    """UserError unless there is something to answer, without a NUL, at which programs end a text."""
     if isinstance(prompt, str) and prompt.strip():
+        _check_nul("`prompt`", prompt)
         return
     if not isinstance(prompt, list):
         raise UserError("`prompt` must be a text that is not empty, or a list of messages")
@@ -149,6 +169,13 @@ def check_prompt(prompt: object) -> None:
         raise UserError(f"the last message is the {prompt[-1]['role']}'s: there is nothing to answer")
     if not prompt[-1]["content"].strip():
         raise UserError("the last message is empty")
+    for number, message in enumerate(prompt):
+        _check_nul(f"message {number}", message["content"])
+
+
+def _check_nul(what: str, text: str) -> None:
+    if "\0" in text:
+        raise UserError(f"{what} holds a NUL (\\u0000), which is no text. Take it out.")
 
 
 def _refuse(constant: str) -> None:

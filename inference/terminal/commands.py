@@ -170,7 +170,7 @@ def _told_params(session: Session) -> list[str]:
 
 
 def _regenerate(session: Session, screen: Screen, rest: str) -> None:
-    screen.show(lambda: session.regenerate(screen))
+    screen.show(lambda: session.regenerate(screen), "the earlier answer stays")
 
 
 def _quit(session: Session, screen: Screen, rest: str) -> None:

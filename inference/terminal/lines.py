@@ -16,6 +16,7 @@ class Lines:
     keys = "A line is a message; lines that begin with // are messages that begin with a slash."
 
     def __init__(self) -> None:
+        self.refused = 0  # lines that could not be done
         self.output, self.notes = sys.stdout, sys.stderr
         sys.stdin.reconfigure(encoding="utf-8-sig", errors="replace")
 
@@ -34,16 +35,34 @@ class Lines:
         """Show what the program has to say. `text` is harmless already."""
         print(text, file=self.notes, flush=True)
 
-    announce = warn = tell
+    announce = tell
+
+    def warn(self, text: str, brief: str = "") -> None:
+        """Show why a line could not be done. `brief` is for where the text could scroll out of sight."""
+        self.refused += 1
+        self.tell(text)
+
+    def leave(self) -> int:
+        """The exit status: 1, and why, if a line could not be done."""
+        if self.refused:
+            lines = "1 line" if self.refused == 1 else f"{self.refused:,} lines"
+            self.tell(f"{lines} could not be done; what was wrong stands above. Exit status 1.")
+        return 1 if self.refused else 0
+
+    def reading(self, tokens: int) -> None:
+        """Nothing shows on a pipe that a prompt is being read."""
 
     @contextmanager
-    def stoppable(self) -> Iterator[None]:
+    def stoppable(self, unsaid: str) -> Iterator[None]:
         """Ctrl-C on a pipe ends the program, not one of who knows how many answers."""
         yield
 
-    def show(self, answer: Callable[[], Turn]) -> None:
-        """Have an answer made, which says its pieces here, and say how it ended if it did not end by itself."""
-        with self.stoppable():
+    def show(self, answer: Callable[[], Turn], unsaid: str) -> None:
+        """Have an answer made, which says its pieces here, and say how it ended if it did not end by itself.
+
+        `unsaid` tells what becomes of the question if it was stopped before anything was said.
+        """
+        with self.stoppable(unsaid):
             turn = answer()
             if not turn.answer.endswith("\n"):
                 print(file=self.output, flush=True)

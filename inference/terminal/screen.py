@@ -24,6 +24,8 @@ from inference.terminal.text import unquoted, well_formed
 
 DEAF = 1.0  # seconds
 FAINT, YELLOW, PLAIN = "\x1b[2m", "\x1b[33m", "\x1b[0m"
+ERASE = "\r\x1b[K"
+LONG = 500  # tokens; so many take more than a second to read on a CPU
 
 
 def history_path() -> Path:
@@ -80,7 +82,10 @@ class Terminal(Lines):
     def __init__(self, session: Session, streams: tuple[TextIO, TextIO], keep_history: bool):
         self.session, self.presses, (self.output, self.notes) = session, Presses(), streams
         self.stopped = False  # the last answer, by Ctrl-C
-        self.colours = self.notes.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self.notice = ""  # in the status line until something is typed
+        self.erasing = False  # the line that the cursor is in, before anything else is shown
+        self.escapes = self.notes.isatty() and os.environ.get("TERM") != "dumb"
+        self.colours = self.escapes and not os.environ.get("NO_COLOR")
         self.history = self._open_history() if keep_history else InMemoryHistory()
         self.editor = PromptSession(
             FormattedText([("bold ansicyan", "› ")]),
@@ -96,7 +101,11 @@ class Terminal(Lines):
             output=None if streams[0].isatty() else create_output(always_prefer_tty=True),
         )
 
-        self.editor.default_buffer.on_text_changed += lambda buffer: self.presses.disarm()
+        self.editor.default_buffer.on_text_changed += lambda buffer: self._typed()
+
+    def _typed(self) -> None:
+        self.presses.disarm()
+        self.notice = ""
 
     def _open_history(self) -> Any:
         try:
@@ -108,7 +117,7 @@ class Terminal(Lines):
             return InMemoryHistory()
 
     def _toolbar(self) -> str:
-        return " Ctrl-C again, or Ctrl-D, leaves" if self.presses.armed else f" {self.session.status()}"
+        return " Ctrl-C again, or Ctrl-D, leaves" if self.presses.armed else f" {self.notice or self.session.status()}"
 
     def read(self, draft: str) -> str:
         """The next message, edited, `draft` to begin with. EOFError if the user leaves, what loading raised if it failed."""
@@ -118,6 +127,7 @@ class Terminal(Lines):
         print(file=self.notes)
         watch = None if self.session.opening.ready else self._watch
         text = self.editor.prompt(default=draft, pre_run=watch)
+        self.notice = ""
         self._tell_trouble()
         return unquoted(well_formed(text))
 
@@ -148,21 +158,46 @@ class Terminal(Lines):
         """Show what there is to say before an answer, apart from it."""
         self.tell(f"{text}\n")
 
-    def warn(self, text: str) -> None:
-        """Show what went wrong."""
+    def warn(self, text: str, brief: str = "") -> None:
+        """Show what went wrong; a message that comes back to the editor may push it out of sight, so `brief` stays by it."""
         self._print(text, YELLOW)
+        self.notice = brief
+
+    def leave(self) -> int:
+        """0: who types sees what was refused."""
+        return 0
+
+    def reading(self, tokens: int) -> None:
+        """Show that a long prompt is being read, until there is something else to show."""
+        if tokens > LONG and self.escapes:
+            text = f"reading {tokens:,} tokens …"
+            print(f"{FAINT}{text}{PLAIN}" if self.colours else text, end="", file=self.notes, flush=True)
+            self.erasing = True
+
+    def say(self, text: str) -> None:
+        """Show the next piece of an answer, at once."""
+        if text:
+            self._erase()
+        super().say(text)
+
+    def _erase(self) -> None:
+        if self.erasing:
+            print(ERASE, end="", file=self.notes, flush=True)
+            self.erasing = False
 
     def _print(self, text: str, colour: str) -> None:
+        self._erase()
         print(f"{colour}{text}{PLAIN}" if self.colours else text, file=self.notes, flush=True)
 
-    def show(self, answer: Callable[[], Any]) -> None:
+    def show(self, answer: Callable[[], Any], unsaid: str) -> None:
         """Have an answer made, under its question."""
         print(file=self.notes, flush=True)
-        super().show(answer)
+        super().show(answer, unsaid)
 
     @contextmanager
-    def stoppable(self) -> Iterator[None]:
+    def stoppable(self, unsaid: str) -> Iterator[None]:
         """Inside, the first Ctrl-C stops what is done and the next do nothing, nor do they afterwards."""
+        before = self.session.conversation
 
         def stop(signum: int, frame: object) -> None:
             signal.signal(signal.SIGINT, nothing)
@@ -178,12 +213,20 @@ class Terminal(Lines):
         except Terminated:
             raise
         except KeyboardInterrupt:
-            print(file=self.output, flush=True)
             self.stopped = True
-            self.tell("(stopped; what was said is kept)")
+            self._tell_stopped("" if self.session.conversation is not before else unsaid)
         finally:
+            self._erase()
             signal.signal(signal.SIGINT, nothing)
             signal.signal(signal.SIGCONT, signal.SIG_DFL)
+
+    def _tell_stopped(self, unsaid: str) -> None:
+        if unsaid:
+            self.notice = "stopped before anything was said"
+            self.tell(f"({self.notice}; {unsaid})")
+        else:
+            print(file=self.output, flush=True)
+            self.tell("(stopped; what was said is kept)")
 
 
 def nothing(signum: int, frame: object) -> None:

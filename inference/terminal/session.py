@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any, Protocol
 
 from command import UserError
@@ -12,7 +13,11 @@ from inference.terminal.opening import Opening
 
 
 class TooLong(UserError):
-    """A message that does not fit the context even alone. It is worth editing."""
+    """A message that does not fit the context even alone. It is worth editing; `brief` says why in a few words."""
+
+    def __init__(self, message: str, brief: str):
+        super().__init__(message)
+        self.brief = brief
 
 
 class Screen(Protocol):
@@ -23,6 +28,9 @@ class Screen(Protocol):
 
     def announce(self, text: str) -> None:
         """Show what the program has to say of the answer that comes next."""
+
+    def reading(self, tokens: int) -> None:
+        """So many tokens are read, which the model has not read before, until the first piece comes."""
 
 
 class Session:
@@ -39,6 +47,7 @@ class Session:
         self._attempt = 0  # how often the last turn was answered anew
         self._sampling: Sampling | None = None
         self._max_new_tokens: int | None = None
+        self._read: list[dict[str, str]] = []  # messages that the engine remembers: the last prompt and its answer
         self._measured: tuple[Conversation | None, int, int] = (None, 0, 0)
 
     @property
@@ -97,17 +106,29 @@ class Session:
             screen.announce(self._told_left_out())
         seed = self.seed + len(before.turns) + self._attempt
         settings = {"max_new_tokens": self.max_new_tokens, "sampling": self.sampling, "seed": seed}
-        turn = Turn(question, "", "stopped", seed)
+        turn, messages = Turn(question, "", "stopped", seed), before.messages(self.left_out, question)
+        screen.reading(self._unread(messages))
         try:
-            for piece in self.engine.stream(before.messages(self.left_out, question), **settings):
+            for piece in self.engine.stream(messages, **settings):
                 turn = replace(turn, answer=turn.answer + piece.text, finish_reason=piece.finish_reason or "stopped")
                 screen.say(piece.text)
         except KeyboardInterrupt:
             if turn.answer:
-                self.change(replace(before, turns=(*before.turns, turn)))
+                self._keep(before, turn)
             raise
-        self.change(replace(before, turns=(*before.turns, turn)))
+        self._keep(before, turn)
         return turn
+
+    def _keep(self, before: Conversation, turn: Turn) -> None:
+        self.change(replace(before, turns=(*before.turns, turn)))
+        self._read = self.conversation.messages(self.left_out)
+
+    def _unread(self, messages: list[dict[str, str]]) -> int:
+        """How many tokens of a prompt come after what it has in common with the one before."""
+        tokenizer = self.engine.tokenizer
+        prompt, read = encode_chat(tokenizer, messages), encode_chat(tokenizer, self._read) if self._read else []
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(prompt, read, strict=False))
+        return len(prompt) - sum(1 for _ in same)
 
     def _told_left_out(self) -> str:
         if not self.left_out:
@@ -129,10 +150,12 @@ class Session:
         first = bisect_left(range(count + 1), True, key=fits)
         if first > count:
             alone = len(encode_chat(tokenizer, before.messages(count, question)))
+            room = max(0, context - self.max_new_tokens)
             raise TooLong(
                 f"the message has {alone:,} tokens with all that goes before it in a new conversation; the context of {context:,} "
-                f"leaves {max(0, context - self.max_new_tokens):,} beside an answer of max_new_tokens {self.max_new_tokens:,}. "
-                "Shorten the message, or /params max_new_tokens N."
+                f"leaves {room:,} beside an answer of max_new_tokens {self.max_new_tokens:,}. "
+                "Shorten the message, or /params max_new_tokens N.",
+                f"too long: {alone:,} tokens where {room:,} fit",
             )
         return first
 

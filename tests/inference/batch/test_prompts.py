@@ -78,7 +78,8 @@ MALFORMED = [
     (b'{"id": 7, "prompt": [{"role": "assistant", "content": "x"}]}', "nothing to answer"),
     (b'{"id": 8, "prompt": [{"role": "user", "content": ""}]}', "the last message is empty"),
     (b'{"id": 9, "prompt": "\\ud800"}', "lone surrogate"),
-    (b'{"id": 10, "prompt": "\xff"}', "can't decode byte 0xff"),
+    (b'{"id": 10, "prompt": "a\\u0000b"}', "`prompt` holds a NUL"),
+    (b'{"id": 16, "prompt": [{"role": "user", "content": "\\u0000"}]}', "message 0 holds a NUL"),
     (b'{"id": 11, "prompt": "x", "response": ""}', "has `response`, which the output gets from here"),
     (b'{"id": 12, "prompt": "x", "sample": 0, "tokens": 0}', "has `tokens`, `sample`"),
     (b'{"id": 13, "prompt": "x", "a": NaN}', "NaN is not JSON"),
@@ -96,6 +97,25 @@ def test_every_malformed_line_is_told_at_once(tmp_path):
     assert head == f"malformed lines in {name}: {len(MALFORMED)}"
     for number, (line, (_, reason)) in enumerate(zip(told, MALFORMED, strict=True), 2):
         assert line.startswith(f"{name}:{number}: ") and reason in line
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        (b"one\n{\ntw\xffo\n\xfe\n", "byte 3 of line 3 is 0xff"),
+        (b'{"prompt": "a"}\n\x00\x00\n\xff', "byte 1 of line 2 is 0x00"),
+        ("你好\n".encode("utf-16"), "byte 1 of line 1 is 0xff"),
+        (b"\xef\xbb\xbfab\x80", "byte 6 of line 1 is 0x80"),
+    ],
+)
+@pytest.mark.parametrize("name", ["p.jsonl", "p.txt"])
+def test_a_file_that_is_no_text_is_told_once_with_the_first_place(tmp_path, content, place, name):
+    path = write(tmp_path / name, content)
+    with pytest.raises(UserError) as caught:
+        read_prompts(path)
+    assert (
+        str(caught.value) == f"--prompts {path} is not UTF-8 text: {place}. Convert it to UTF-8, or give another file."
+    )
 
 
 def test_an_id_where_the_first_row_has_none_is_refused(tmp_path):

@@ -39,7 +39,8 @@ class Kept(Lines):
     """Reads `script`, keeps what is said and told. Ctrl-C stops an answer, as on a terminal."""
 
     def __init__(self, *script: str):
-        self.script, self.said, self.told, self.drafts = list(script), [], [], []
+        self.refused = 0
+        self.script, self.said, self.told, self.drafts, self.read_tokens = list(script), [], [], [], []
         self.output = io.StringIO()
 
     def read(self, draft: str) -> str:
@@ -54,14 +55,17 @@ class Kept(Lines):
     def tell(self, text: str) -> None:
         self.told.append(text)
 
-    announce = warn = tell
+    announce = tell
+
+    def reading(self, tokens: int) -> None:
+        self.read_tokens.append(tokens)
 
     @contextmanager
-    def stoppable(self):
+    def stoppable(self, unsaid: str):
         try:
             yield
         except KeyboardInterrupt:
-            self.tell("(stopped)")
+            self.tell(f"(stopped; {unsaid})")
 
 
 def session_of(tokenizer, *, context: int | None = None, conversation=None, seed=0, max_new_tokens=8) -> Session:

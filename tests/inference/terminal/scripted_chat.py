@@ -1,6 +1,7 @@
 """The real inference.chat with another engine: it echoes questions, streams slowly, is hostile, or takes its time to load.
 
-python -m tests.inference.terminal.scripted_chat MODEL …; a model is opened after CHAT_LOADING seconds, or fails as CHAT_FAILS says.
+python -m tests.inference.terminal.scripted_chat MODEL …; a model is opened after CHAT_LOADING seconds, or fails as CHAT_FAILS says;
+it has a context of CHAT_CONTEXT tokens and takes CHAT_READING seconds to read what it is asked.
 """
 
 import os
@@ -35,13 +36,14 @@ class Characters:
 class Slow:
     """`slow` counts up for a minute; else the question comes back, or what KINDS has for it."""
 
-    tokenizer, context = Characters(), 512
+    tokenizer, context = Characters(), int(os.environ.get("CHAT_CONTEXT", "512"))
 
     def made_by(self):
         return {}
 
     def stream(self, messages, *, max_new_tokens, sampling, seed):
         question = messages[-1]["content"]
+        time.sleep(float(os.environ.get("CHAT_READING", "0")))
         if question == "slow":
             for number in range(600):
                 yield Piece(f"{number} ", None)

@@ -82,10 +82,10 @@ def pipe(engines, monkeypatch, capsys):
         engines[key] = engines.get(key) or open_engine(source, **loading)
         return engines[key]
 
-    def run(model: list[str], *lines: str) -> Piped:
+    def run(model: list[str], *lines: str, status: int = 0) -> Piped:
         monkeypatch.setattr(chat, "open_engine", opened)
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(lines).encode())))
-        assert chat.main(model) == 0
+        assert chat.main(model) == status
         return Piped(*capsys.readouterr())
 
     return run
@@ -115,11 +115,12 @@ def test_turns_that_do_not_fit_are_left_out_and_a_message_that_does_not_is_refus
     asked = [*model, "--temperature", "0", "--max-new-tokens", "16", "--load"]
     whole, cut = (
         pipe([*asked, str(tmp_path / "short")], "Hi"),
-        pipe([*asked, str(tmp_path / "long")], "Hi", "x" * CONTEXT),
+        pipe([*asked, str(tmp_path / "long")], "Hi", "x" * CONTEXT, status=1),
     )
     assert whole.answers == cut.answers and whole.answers.strip()
     assert "turn 1 no longer fits the context of 32,768 tokens and is not sent" in cut.notes
     assert "no longer fits" not in whole.notes and "leaves 32,752 beside an answer of max_new_tokens 16" in cut.notes
+    assert "Token indices sequence length" not in cut.notes
 
 
 @pytest.mark.parametrize("kind", ["folder", "adapter", "llama.cpp"])

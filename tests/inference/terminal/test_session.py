@@ -11,14 +11,20 @@ from inference.terminal.conversation import Conversation, Turn
 from inference.terminal.talk import talk
 from tests.inference.terminal.scripted import Kept, session_of
 
+VERDICT = "could not be done; what was wrong stands above. Exit status 1."
+
 
 @pytest.fixture
 def chat(tiny_tokenizer):
-    """Run lines through a session; returns (session, screen)."""
+    """Run lines through a session; returns (session, screen). The last line on the screen is no verdict on them."""
 
     def run(*script, **settings):
         session, screen = session_of(tiny_tokenizer, **settings), Kept(*script)
-        assert talk(session, screen) == 0
+        status = talk(session, screen)
+        if screen.refused:
+            lines = "1 line" if screen.refused == 1 else f"{screen.refused} lines"
+            assert screen.told.pop() == f"{lines} {VERDICT}"
+        assert status == (1 if screen.refused else 0)
         return session, screen
 
     return run
@@ -38,12 +44,28 @@ def test_a_conversation_grows_and_a_stopped_answer_is_kept_as_said(chat):
         {"role": "assistant", "content": "2:one@0"},
         {"role": "user", "content": "stop"},
     ]
-    assert screen.told == ["(stopped)"]
+    assert len(screen.told) == 1 and screen.told[0].startswith("(stopped") and screen.drafts == [""] * 5
 
 
-def test_an_answer_that_was_stopped_before_a_word_leaves_no_turn(chat):
+def test_a_question_that_was_stopped_before_a_word_comes_back_to_the_editor(chat):
     session, screen = chat("at once")
-    assert session.conversation.turns == () and screen.told == ["(stopped)"]
+    assert session.conversation.turns == () and screen.drafts == ["", "at once"]
+    assert screen.told == ["(stopped; the question is in the editor again)"]
+
+
+def test_what_the_model_has_not_read_yet_is_counted(chat, tiny_tokenizer):
+    def tokens(*messages):
+        said = [
+            {"role": role, "content": text} for role, text in zip(("user", "assistant") * 3, messages, strict=False)
+        ]
+        return len(encode_chat(tiny_tokenizer, said))
+
+    long = "x " * 300  # the scripted answer repeats it, and counts as read
+    _, screen = chat(long, "b", "/regenerate", "/reset", "c")
+    first, second, again, anew = screen.read_tokens
+    assert first == tokens(long) > 300
+    grown = tokens(long, f"1:{long}@0", "b") - tokens(long)
+    assert 0 < second < 30 < grown and again == 0 and 0 < anew < tokens("c")
 
 
 def test_a_cut_answer_is_marked(chat):
@@ -62,8 +84,9 @@ def test_regenerate_takes_the_next_seed_and_undo_brings_the_earlier_answer_back(
 
 def test_a_stopped_regenerate_without_a_word_keeps_the_earlier_answer(chat):
     turn = Turn("at once", "earlier")
-    session, _ = chat("/regenerate", conversation=Conversation(turns=(turn,)))
+    session, screen = chat("/regenerate", conversation=Conversation(turns=(turn,)))
     assert session.conversation.turns == (turn,)
+    assert screen.told == ["(stopped; the earlier answer stays)"] and screen.drafts == ["", ""]
 
 
 def test_undo_gives_the_question_back_for_editing(chat):
@@ -233,4 +256,4 @@ def test_engine_errors_are_told_and_leave_no_trace(chat):
     session, screen = chat()
     session.engine.stream, screen.script = refuse, ["a"]
     talk(session, screen)
-    assert screen.told == ["the template refuses"] and session.conversation.turns == ()
+    assert screen.told == ["the template refuses", f"1 line {VERDICT}"] and session.conversation.turns == ()

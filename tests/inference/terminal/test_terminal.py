@@ -108,6 +108,41 @@ def test_ctrl_c_stops_an_answer_and_not_the_program(chat):
     assert "2 turns" in chat.wait_for("2 turns") and chat.process.poll() is None
 
 
+def test_ctrl_c_before_an_answer_gives_the_question_back(start):
+    terminal = start(CHAT_READING="3")
+    terminal.wait_for("0 turns")
+    terminal.paste("很长的\n问题")
+    terminal.send(ENTER)
+    terminal.wait_until(lambda text: "0 turns" not in text, "the editor's end")
+    terminal.send(CTRL_C)
+    terminal.wait_for("(stopped before anything was said; the question is in the editor again)")
+    terminal.wait_for("› 很长的\n  问题", times=2)
+    assert "is kept" not in terminal.settle() and " stopped before anything was said" in terminal.screen.display[-1]
+    terminal.send("？")
+    terminal.wait_for("0 turns")
+    terminal.send(ENTER)
+    terminal.wait_for("<很长的\n问题？>")
+
+
+def test_a_long_prompt_is_told_while_it_is_read(start):
+    terminal = start(CHAT_READING="1.5", CHAT_CONTEXT="4000")
+    terminal.wait_for("0 turns")
+    for stop in (False, True):
+        terminal.paste(("b" if stop else "a") * 600)
+        terminal.send(ENTER)
+        terminal.wait_for("reading 60")
+        assert b"\x1b[2mreading 602 tokens" in terminal.raw
+        if stop:
+            terminal.send(CTRL_C)
+            terminal.wait_for("(stopped before anything")
+        else:
+            terminal.wait_for("1 turn ·")
+        assert "reading" not in terminal.settle()
+    terminal.send(BACKSPACE * 595, ENTER)
+    terminal.wait_for("<bbbbb>")
+    assert terminal.raw.count(b"reading") == 2
+
+
 def test_ctrl_c_at_the_prompt_clears_the_line_and_leaves_at_the_second(chat):
     chat.send("half a thought", CTRL_C)
     chat.wait_for("Ctrl-C again, or Ctrl-D, leaves")
@@ -156,6 +191,18 @@ def test_a_message_that_does_not_fit_can_be_edited(chat):
     chat.wait_for("Shorten the message")
     chat.send(BACKSPACE * 590, ENTER)
     chat.wait_for("<xxxxxxxxxx>")
+
+
+def test_why_a_message_does_not_fit_is_seen_beside_it_however_long(chat):
+    chat.resize(60, 14)
+    chat.settle()
+    chat.paste("x" * 5000)
+    chat.send(ENTER)
+    chat.wait_for("too long: 5,002 tokens where 412 fit")
+    chat.settle()
+    assert "too long: 5,002 tokens where 412 fit" in chat.screen.display[-1] and "xxxx" in chat.screen.display[0]
+    chat.send(BACKSPACE)
+    chat.wait_until(lambda _: "0 turns" in chat.screen.display[-1], "the status line")
 
 
 def test_history_is_kept_for_its_owner_alone_and_not_at_all_if_asked(start, tmp_path):
@@ -282,6 +329,10 @@ def test_a_pipe_gives_answers_alone_without_colour_and_ctrl_c_ends_it(folder):
     done = subprocess.run(command, cwd=ROOT, input=b"\xef\xbb\xbfone\r\n\xff\nhostile\n", capture_output=True)
     assert done.returncode == 0
     assert done.stdout.decode().split("\n")[:2] == ["<one>", "<\ufffd>"] and b"\x1b" not in done.stdout + done.stderr
+    assert b"could not be done" not in done.stderr
+    refused = subprocess.run(command, cwd=ROOT, input=f"{'x' * 600}\n/nosuch\none\n".encode(), capture_output=True)
+    assert refused.returncode == 1 and refused.stdout == b"<one>\n"
+    assert refused.stderr.endswith(b"2 lines could not be done; what was wrong stands above. Exit status 1.\n")
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
         process.stdin.write(b"slow\nnever asked\n")
