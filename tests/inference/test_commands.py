@@ -77,7 +77,7 @@ def test_chat_loads_in_the_dtype_that_was_asked_for(tiny_folder, monkeypatch):
 def test_chat_reads_a_pipe_and_knows_its_commands(command, tiny_folder):
     lines = "/help\n你好\n/system 你是助手\n\n/nonsense\nHi\n/reset\n/quit\nnever asked\n"
     done = command("inference.chat", tiny_folder, "--max-new-tokens", "8", "--temperature", "0", input=lines)
-    assert done.returncode == 0 and len(done.stdout.strip("\n").split("\n")) >= 2
+    assert done.returncode == 1 and len(done.stdout.strip("\n").split("\n")) >= 2
     for said in (
         "forget the conversation",
         "system message: 你是助手",
