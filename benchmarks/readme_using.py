@@ -51,7 +51,7 @@ WORDS = {
             "peak MB",
         ),
         "invariance": (
-            "The same answers whatever the batch: {answers} answers in batches of 32, 7, 2 and 1, other neighbours and order, greedy and at temperature 1: "
+            "The same answers whatever the batch: {answers} answers in batches of {sizes}, other neighbours and order, greedy and at temperature 1: "
             "{equal} equal token for token ({tokens:,} tokens); {alone} tokens were near-ties and chosen by a forward of their row alone, {share:.1%} of the time."
         ),
         "first": (
@@ -97,7 +97,7 @@ WORDS = {
         "speed": "相同的 {prompts} 个提示词，贪心，每个最多 {most} 个词元，{threads} 个线程，除 llama.cpp 外均为 float32；每秒生成的词元数：",
         "speed_head": ("程序", "词元/秒", "相对我们逐个生成", "相对 pipeline 逐个生成", "与我们相同的回答", "峰值 MB"),
         "invariance": (
-            "批大小不影响回答：{answers} 个回答分别以 32、7、2、1 为一批，邻居和顺序各不相同，贪心和温度 1 都有：{equal} 个逐词元相同（{tokens:,} 个词元）；"
+            "批大小不影响回答：{answers} 个回答分别以 {sizes} 为一批，邻居和顺序各不相同，贪心和温度 1 都有：{equal} 个逐词元相同（{tokens:,} 个词元）；"
             "{alone} 个词元几乎打平，改由该行单独前向计算决定，占时间的 {share:.1%}。"
         ),
         "first": (
@@ -213,7 +213,9 @@ def speed(words: dict[str, Any], results: Path, end: str) -> str:
 def invariance(words: dict[str, Any], results: Path, end: str) -> str:
     record = read_json(results / "batch_invariance.json")
     ways = [way for found in record["found"].values() for name, way in found.items() if name.startswith("batch")]
+    sizes = [name.removeprefix("batch ") for name in next(iter(record["found"].values())) if name.startswith("batch")]
     return words["invariance"].format(
+        sizes=", ".join(sizes),
         answers=sum(way["answers"] for way in ways),
         equal=sum(way["answers_equal"] for way in ways),
         tokens=sum(way["tokens"] for way in ways),
