@@ -13,7 +13,7 @@ from typing import Any
 from command import UserError
 from run_folder import is_hub_data_set
 
-SUITES = Path(__file__).resolve().parent.parent / "eval" / "suites"
+SUITES = Path(__file__).resolve().parents[2] / "eval" / "suites"
 SHAREGPT_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
 SHOWN_ERRORS = 20
 HAN_OR_WORD = re.compile(r"[一-鿿㐀-䶿]|[^\W一-鿿㐀-䶿]+")

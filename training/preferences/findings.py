@@ -1,0 +1,49 @@
+"""What is wrong with the rows: each finding with its place, reason and fix; counted by reason, shown all at once."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+SHOWN = 20  # findings in a message of the terminal; the report and dropped.jsonl hold the rest
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why a row is not trained on, or, if `fatal`, why a source cannot be read to its end (then nothing is trained on)."""
+
+    where: str  # file:line, file[row] or source[row]
+    reason: str  # one of few fixed words, for counting: "not valid JSON", "empty turn", "exact duplicate"
+    detail: str = ""  # the thing and its value: "`chosen` is int"
+    fix: str = ""  # a sentence: "Write it as a text."
+    fatal: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}" + (f": {self.detail}" if self.detail else "") + f". {self.fix}".rstrip()
+
+    def record(self) -> dict[str, Any]:
+        """As it stands in dropped.jsonl and data_report.json."""
+        return {"where": self.where, "reason": self.reason, "detail": self.detail, "fix": self.fix}
+
+
+class BadRow(ValueError):
+    """A row that is no pair. `reason` is counted; the message is its detail; `fix` is what to do."""
+
+    def __init__(self, reason: str, detail: str = "", fix: str = "Mend or remove the row."):
+        super().__init__(detail or reason)
+        self.reason, self.detail, self.fix = reason, detail, fix
+
+    def at(self, where: str) -> Finding:
+        return Finding(where, self.reason, self.detail, self.fix)
+
+
+def list_findings(findings: list[Finding], total: int | None = None, head: str = "row(s) cannot be used") -> str:
+    """All findings in one message, the fatal ones first and the first SHOWN by name; `total` if there are more than these."""
+    total = len(findings) if total is None else total
+    shown = sorted(findings, key=lambda finding: not finding.fatal)[:SHOWN]
+    more = [f"… and {total - len(shown):,} more"] if total > len(shown) else []
+    return "\n  ".join([f"{total:,} {head}:", *map(str, shown), *more])
+
+
+def count_words(counts: Counter) -> str:
+    """`512 exact duplicate, 3 empty turn`, the most frequent first."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())

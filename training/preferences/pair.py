@@ -1,0 +1,49 @@
+"""One preference, in the one form that all others are read into."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One preference. `prompt` is a list of messages that ends with a user turn; earlier assistant turns are prompt."""
+
+    prompt: tuple[dict[str, str], ...]
+    chosen: str
+    rejected: str
+    where: str  # file:line, or source[row]
+    source: int = 0  # which of the sources it came from
+    labels: dict[str, str] = field(default_factory=dict)  # topic, fault and the like, for the report
+
+    @property
+    def question(self) -> str:
+        """The last user turn."""
+        return self.prompt[-1]["content"]
+
+
+def digest(pair: Pair) -> bytes:
+    """DIGEST_BYTES of BLAKE2b over prompt, chosen and rejected: what makes two rows the same row."""
+    text = json.dumps([pair.prompt, pair.chosen, pair.rejected], ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).digest()
+
+
+def fingerprint(pairs: Iterable[Pair]) -> str:
+    """Hex SHA-256 over the digests of the pairs, in their order."""
+    return joint(map(digest, pairs))
+
+
+def joint(digests: Iterable[bytes]) -> str:
+    """Hex SHA-256 over digests in their order."""
+    whole = hashlib.sha256()
+    for one in digests:
+        whole.update(one)
+    return whole.hexdigest()
+
+
+def language_of(pair: Pair) -> str:
+    """The row's own label, else zh where the last user turn holds a Han character, else en."""
+    return pair.labels.get("language") or ("zh" if any("一" <= c <= "鿿" for c in pair.question) else "en")
