@@ -3,6 +3,7 @@
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,22 @@ from command import UserError
 from run_folder import write_json
 from training.encoding import UNFIT, EncodedPair, Encoding
 from training.preferences import Preferences
+from training.preferences.pair import language_of
 from training.recipe import Recipe
-from training.record import data_report, held_out_report, language_of, suggested_max_length
+from training.report.build import Survey, data_report, held_out_report, suggested_max_length, survey
 from training.validation import split
 
 SHOWN_NOTES = 5
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """`encoded`: token ids of the pairs that fit, those to train on (`kept`) first, then those to validate on (`held_out`)."""
+
+    encoded: list[EncodedPair]
+    kept: Preferences
+    held_out: Preferences
+    encoding: Encoding  # what came of all pairs
 
 
 def prepare_pairs(
@@ -24,19 +36,30 @@ def prepare_pairs(
 
     Writes data_report.json and says what was kept, dropped, cut, held out.
     """
-    encoding = encode(data, tokenizer, recipe.max_length)
-    kept, held_out, order = hold_out(data.only(encoding.kept, encoding.dropped), recipe)
-    encoded = [encoding.pairs[index] for index in order]
-    report = data_report(kept, encoded[: len(kept.pairs)], encoding, data.sha256, recipe.max_length)
-    if recipe.validation:
-        report["validation"] = held_out_report(held_out)
+    prepared = encode_and_split(data, tokenizer, recipe)
+    report = report_on(prepared, survey(prepared.kept.pairs), data.sha256, recipe)
     write_json(run_dir / "data_report.json", report)
+    held_out = prepared.held_out
     reasons = [f"{len(held_out.pairs)} held out for validation"] if held_out.pairs else []
     reasons += [f"{count} {reason}" for reason, count in report["dropped"].items()]
     reasons += cut_words(report["cut"], report["cut_tokens"])
     account = f"kept {report['kept']:,} of {report['rows']:,} pairs" + (f": {', '.join(reasons)}" if reasons else "")
     print(account, file=sys.stderr)
-    return encoded, kept, held_out
+    return prepared.encoded, prepared.kept, held_out
+
+
+def encode_and_split(data: Preferences, tokenizer: Any, recipe: Recipe) -> Prepared:
+    """The pairs as a run of the recipe trains and validates on them; says on stderr what was cut and left out."""
+    encoding = encode(data, tokenizer, recipe.max_length)
+    kept, held_out, order = hold_out(data.only(encoding.kept, encoding.dropped), recipe)
+    return Prepared([encoding.pairs[index] for index in order], kept, held_out, encoding)
+
+
+def report_on(prepared: Prepared, found: Survey, read_sha256: str, recipe: Recipe, **cost: Any) -> dict[str, Any]:
+    """data_report.json of a run; `cost`: the `shape` and `device` by which its time is estimated."""
+    trained = prepared.encoded[: len(prepared.kept.pairs)]
+    report = data_report(prepared.kept, found, read_sha256, trained, prepared.encoding, recipe, **cost)
+    return report | ({"validation": held_out_report(prepared.held_out)} if recipe.validation else {})
 
 
 def hold_out(kept: Preferences, recipe: Recipe) -> tuple[Preferences, Preferences, list[int]]:

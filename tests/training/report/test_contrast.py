@@ -105,7 +105,7 @@ def test_what_asks_for_another_language_in_english():
 def test_emoji_on_one_side_and_the_other():
     assert emoji_contrast(pair("x", "好的。", "好的！😀")) == "only_rejected"
     assert emoji_contrast(pair("x", "好 😀", "plain ✓ → ©")) == "only_chosen"
-    assert emoji_contrast(pair("x", "👍", "👍")) == "both"
+    assert emoji_contrast(pair("x", "好👍", "好👍")) == "both"
     assert emoji_contrast(pair("x", "`😀`", "a")) == "neither"  # code is none
 
 
