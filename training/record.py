@@ -15,7 +15,7 @@ from typing import Any
 
 from run_folder import source_state
 from training.encoding import EncodedPair, Encoding
-from training.preferences import Pair, Preferences
+from training.preferences import Pair, Preferences, language_of
 from training.recipe import Recipe
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "huggingface_hub", "gguf")
@@ -69,12 +69,6 @@ def held_out_report(data: Preferences) -> dict[str, Any]:
     """What data_report.json says of the pairs to validate on."""
     languages = Counter(language_of(pair) for pair in data.pairs)
     return {"pairs": len(data.pairs), "sha256": data.sha256, "languages": dict(languages)}
-
-
-def language_of(pair: Pair) -> str:
-    """The row's own label, else zh where the last user turn holds a Han character, else en."""
-    text = pair.prompt[-1]["content"]
-    return pair.labels.get("language") or ("zh" if any("一" <= c <= "鿿" for c in text) else "en")
 
 
 def count_labels(pairs: list[Pair], key: str) -> dict[str, int]:
