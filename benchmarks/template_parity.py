@@ -120,13 +120,10 @@ def by_training(tokenizer: Any, name: str, talk: Conversation) -> Ids | None:
     from training.encoding import encode_pairs
     from training.preferences import Pair
 
-    if not holds_control(tokenizer, talk):
-        return encode_pairs([Pair(tuple(talk), "好", "坏", name)], tokenizer, LONG).pairs[0].prompt
-    try:
-        encode_pairs([Pair(tuple(talk), "好", "坏", name)], tokenizer, LONG)
-    except UserError:
-        return None
-    return []  # accepted where it must be refused: different
+    encoding = encode_pairs([Pair(tuple(talk), "好", "坏", name)], tokenizer, LONG)
+    if holds_control(tokenizer, talk):
+        return [] if encoding.pairs else None  # accepted where it must be refused: different
+    return encoding.pairs[0].prompt
 
 
 def by_transformers(tokenizer: Any, talk: Conversation) -> Ids:

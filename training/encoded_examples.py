@@ -6,8 +6,7 @@ training.json keeps them; before a push they are encoded again from the released
 from typing import Any
 
 from command import UserError
-from training.encoding import control_tokens, prompt_ids, refuse_control_tokens, terminator_of, tokenize
-from training.preferences import Pair
+from training.encoding import control_pattern, control_tokens, prompt_ids, terminator_of, tokenize
 
 Turns = tuple[tuple[str, str], ...]  # (role, text)
 
@@ -47,8 +46,9 @@ def encoding_record(tokenizer: Any) -> dict[str, Any]:
 
 def ids_or_none(messages: list[dict[str, str]], tokenizer: Any) -> list[int] | None:
     """The prompt as training encodes it, None where training refuses it."""
+    if any(map(control_pattern(tokenizer).search, (message["content"] for message in messages))):
+        return None
     try:
-        refuse_control_tokens([Pair(tuple(messages), "", "", "fixed example")], tokenizer)
         return prompt_ids(messages, tokenizer)
     except UserError:
         return None

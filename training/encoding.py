@@ -6,15 +6,17 @@ at on its own. No pair is trained on whose answers would be empty or the same: i
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from command import UserError
 from inference.rules import turn_terminator
-from training.preferences import Pair, list_errors
+from training.preferences.pair import Pair
 
 BATCH = 1024  # pairs whose texts are rendered and tokenised together; more only costs memory
 UNFIT = "prompt fills max_length"
+CONTROL = "control token"  # as training.preferences.loading names it, which looks for those of the known templates
 
 
 @dataclass(frozen=True)
@@ -45,20 +47,22 @@ class Encoding:
     left_out: list[tuple[int, str, int]]  # of the others: index, reason, tokens of the prompt after cutting
     cut: Counter  # how many "prompts" and "responses" of the kept pairs were cut
     cut_tokens: Counter  # tokens that these lost
-    whole_lengths: list[int]  # of every pair that was given: longer_branch before any cut
+    whole_lengths: list[
+        int
+    ]  # of every pair that was given, but those with a control token: longer_branch before any cut
 
     @property
     def dropped(self) -> Counter:
         return Counter(reason for _, reason, _ in self.left_out)
 
 
-def encode_pairs(pairs: list[Pair], tokenizer: Any, max_length: int) -> Encoding:
+def encode_pairs(pairs: Sequence[Pair], tokenizer: Any, max_length: int) -> Encoding:
     """Encode every pair, each branch (prompt and one response) at most `max_length` tokens.
 
-    UserError, with file and line, where a text holds one of the template's control tokens.
+    A pair whose text holds one of the tokenizer's control tokens is left out: it would be read as a turn of its own.
     """
     terminator = terminator_of(tokenizer)
-    refuse_control_tokens(pairs, tokenizer)
+    find = control_pattern(tokenizer).search
     words = list(range(len(tokenizer)))  # one int object a token id: ids of 20,000 pairs take 8 bytes a token, not 40
     result = Encoding([], [], [], Counter(), Counter(), [])
     for first in range(0, len(pairs), BATCH):
@@ -67,6 +71,9 @@ def encode_pairs(pairs: list[Pair], tokenizer: Any, max_length: int) -> Encoding
         texts = [text.strip() for pair in batch for text in (pair.chosen, pair.rejected)]  # as templates strip them
         responses = [[*ids, terminator] for ids in tokenize(texts, tokenizer, words)]
         for index, pair in enumerate(batch):
+            if any(map(find, pair_texts(pair))):
+                result.left_out.append((first + index, CONTROL, 0))
+                continue
             whole = EncodedPair(prompts[index], responses[2 * index], responses[2 * index + 1])
             fitting = whole if whole.longer_branch <= max_length else cut_pair(pair, whole, tokenizer, max_length)
             account(result, first + index, whole, fitting)
@@ -188,14 +195,5 @@ def control_pattern(tokenizer: Any) -> re.Pattern:
     return re.compile("|".join(map(re.escape, control_tokens(tokenizer))) or r"(?!)")  # (?!) matches nowhere
 
 
-def refuse_control_tokens(pairs: list[Pair], tokenizer: Any) -> None:
-    """UserError, with every place, where a text holds a control token: it would be read as a turn of its own."""
-    find = control_pattern(tokenizer).search
-    errors = []
-    for pair in pairs:
-        for text in (pair.chosen, pair.rejected, *(message["content"] for message in pair.prompt)):
-            if found := find(text):
-                errors.append(f"{pair.where}: the text holds the control token {found.group()!r}.")
-                break
-    if errors:
-        raise UserError(list_errors(errors))
+def pair_texts(pair: Pair) -> tuple[str, ...]:
+    return (pair.chosen, pair.rejected, *(message["content"] for message in pair.prompt))

@@ -24,7 +24,7 @@ from run_folder import whole_file
 from training.encoding import EncodedPair, Encoding, encode_pairs, terminator_of
 from training.preferences import Preferences
 
-ENCODING_VERSION = 1  # raised with every change of training/encoding.py that changes what comes of a pair
+ENCODING_VERSION = 2  # raised with every change of training/encoding.py that changes what comes of a pair
 KEPT = 16  # encodings that stay; of 100,000 pairs of 1,000 tokens one takes 0.2 to 0.4 GB
 
 

@@ -1,5 +1,6 @@
 """The pairs made ready for training: encoded or read from the cache, and every cut and loss told."""
 
+import re
 import sys
 import time
 from collections import Counter
@@ -7,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from command import UserError
 from run_folder import write_json
-from training.encoding import UNFIT, EncodedPair, Encoding
-from training.preferences import Preferences
-from training.preferences.pair import language_of
+from training.encoding import CONTROL, UNFIT, EncodedPair, Encoding, control_pattern, pair_texts
+from training.preferences import Pair, Preferences
+from training.preferences.findings import Finding, count_words, list_findings
+from training.preferences.relations import Relations, relate
 from training.recipe import Recipe
-from training.report.build import Survey, data_report, held_out_report, suggested_max_length, survey
+from training.report.build import Measured, Survey, data_report, held_out_report, suggested_max_length, survey
 from training.validation import split
 
 SHOWN_NOTES = 5
@@ -27,87 +31,103 @@ class Prepared:
     kept: Preferences
     held_out: Preferences
     encoding: Encoding  # what came of all pairs
+    relations: Relations  # among `kept`
 
 
 def prepare_pairs(
-    data: Preferences, tokenizer: Any, recipe: Recipe, run_dir: Path
+    data: Preferences, tokenizer: Any, recipe: Recipe, run_dir: Path, strict: bool = False
 ) -> tuple[list[EncodedPair], Preferences, Preferences]:
     """Token ids of the pairs that fit, those to train on first, and both kinds of pairs.
 
-    Writes data_report.json and says what was kept, dropped, cut, held out.
+    Writes data_report.json and says what was kept, dropped, cut, held out. UserError if `strict` and a pair is left out.
     """
-    prepared = encode_and_split(data, tokenizer, recipe)
+    prepared = encode_and_split(data, tokenizer, recipe, strict)
     report = report_on(prepared, survey(prepared.kept.pairs), data.sha256, recipe)
     write_json(run_dir / "data_report.json", report)
-    held_out = prepared.held_out
-    reasons = [f"{len(held_out.pairs)} held out for validation"] if held_out.pairs else []
-    reasons += [f"{count} {reason}" for reason, count in report["dropped"].items()]
-    reasons += cut_words(report["cut"], report["cut_tokens"])
-    account = f"kept {report['kept']:,} of {report['rows']:,} pairs" + (f": {', '.join(reasons)}" if reasons else "")
-    print(account, file=sys.stderr)
-    return prepared.encoded, prepared.kept, held_out
+    print(account_of(report), file=sys.stderr)
+    return prepared.encoded, prepared.kept, prepared.held_out
 
 
-def encode_and_split(data: Preferences, tokenizer: Any, recipe: Recipe) -> Prepared:
+def encode_and_split(data: Preferences, tokenizer: Any, recipe: Recipe, strict: bool = False) -> Prepared:
     """The pairs as a run of the recipe trains and validates on them; says on stderr what was cut and left out."""
-    encoding = encode(data, tokenizer, recipe.max_length)
-    kept, held_out, order = hold_out(data.only(encoding.kept, encoding.dropped), recipe)
-    return Prepared([encoding.pairs[index] for index in order], kept, held_out, encoding)
+    encoding = encode(data, tokenizer, recipe.max_length, strict)
+    usable = data.only(encoding.kept, encoding.dropped)
+    relations = relate(usable.pairs)
+    kept, held_out, order = hold_out(usable, relations.groups, recipe)
+    encoded = [encoding.pairs[index] for index in order]
+    return Prepared(encoded, kept, held_out, encoding, relations.only(order[: len(kept.pairs)]))
 
 
 def report_on(prepared: Prepared, found: Survey, read_sha256: str, recipe: Recipe, **cost: Any) -> dict[str, Any]:
     """data_report.json of a run; `cost`: the `shape` and `device` by which its time is estimated."""
     trained = prepared.encoded[: len(prepared.kept.pairs)]
-    report = data_report(prepared.kept, found, read_sha256, trained, prepared.encoding, recipe, **cost)
+    measured = Measured(trained, prepared.encoding, recipe, **cost)
+    report = data_report(prepared.kept, found, prepared.relations, read_sha256, measured)
     return report | ({"validation": held_out_report(prepared.held_out)} if recipe.validation else {})
 
 
-def hold_out(kept: Preferences, recipe: Recipe) -> tuple[Preferences, Preferences, list[int]]:
+def account_of(report: dict[str, Any]) -> str:
+    """What was kept, held out, dropped and cut, in a line."""
+    held_out = report.get("validation", {}).get("pairs")
+    reasons = [f"{held_out} held out for validation"] if held_out else []
+    reasons += [f"{count:,} {reason}" for reason, count in report["dropped"].items()]
+    reasons += cut_words(report["cut"], report["cut_tokens"])
+    return f"kept {report['kept']:,} of {report['rows']:,} pairs" + (f": {', '.join(reasons)}" if reasons else "")
+
+
+def hold_out(kept: Preferences, groups: np.ndarray, recipe: Recipe) -> tuple[Preferences, Preferences, list[int]]:
     """The pairs to train on, those to validate on, and the index of each in `kept`, in that order."""
     held: list[int] = []
-    dropped: Counter = Counter()
-    everything = range(len(kept.pairs))
     if recipe.validation:
-        languages = [language_of(pair) for pair in kept.pairs]
-        held = split(kept, languages, len(recipe.dataset), recipe.validation.get("pairs"), recipe.seed)
-    trained = [i for i in everything if i not in set(held) and kept.pairs[i].source < len(recipe.dataset)]
+        held = split(kept, groups, len(recipe.dataset), recipe.validation.get("pairs"), recipe.seed)
+    apart = set(held)
+    trained = [i for i, pair in enumerate(kept.pairs) if i not in apart and pair.source < len(recipe.dataset)]
     if not trained:
         raise UserError("no pair is left to train on beside those to validate on. Give more pairs.")
-    lost = len(everything) - len(trained) - len(held)
-    dropped += Counter({"validation prompt is trained on": lost} if lost else {})
+    lost = len(kept.pairs) - len(trained) - len(held)
+    dropped = Counter({"validation pair belongs to one that is trained on": lost} if lost else {})
     return kept.only(trained, dropped), kept.only(held, Counter()), trained + held
 
 
-def encode(data: Preferences, tokenizer: Any, max_length: int) -> Encoding:
-    """Encode the pairs, or read what was kept of them; says on stderr what was cut and left out. UserError if all were."""
+def encode(data: Preferences, tokenizer: Any, max_length: int, strict: bool = False) -> Encoding:
+    """Encode the pairs, or read what was kept of them; says on stderr what was cut and left out, and enters it into the log.
+
+    UserError if nothing is left, or if `strict` and any pair is left out.
+    """
     from training.encoding_cache import cached_encoding
 
     started = time.monotonic()
     encoding, origin = cached_encoding(data, tokenizer, max_length)
     seconds = time.monotonic() - started
-    notes = [note(data, index, reason, tokens, max_length) for index, reason, tokens in encoding.left_out]
-    more = [f"… and {len(notes) - SHOWN_NOTES:,} more pairs left out"] if len(notes) > SHOWN_NOTES else []
+    control = control_pattern(tokenizer)
+    findings = [finding(data.pairs[index], *why, max_length, control) for index, *why in encoding.left_out]
+    findings.sort(key=lambda one: one.place)  # as they stand in their files
+    for one in findings:
+        data.log.add(one)
+    if strict and findings:
+        raise UserError(list_findings(findings))
+    more = [f"… and {len(findings) - SHOWN_NOTES:,} more pairs left out"] if len(findings) > SHOWN_NOTES else []
     origin = f"token ids of {len(data.pairs):,} pairs in {seconds:.1f} s, {origin}"
-    for line in (origin, *notes[:SHOWN_NOTES], *more, *suggestion_lines(encoding, tokenizer, max_length)):
+    for line in (origin, *findings[:SHOWN_NOTES], *more, *suggestion_lines(encoding, tokenizer, max_length)):
         print(line, file=sys.stderr)
     if not encoding.pairs:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in encoding.dropped.items())
-        fix = "Raise max_length." if max(encoding.whole_lengths) > max_length else "Mend the rows."
+        fix = "Raise max_length." if max(encoding.whole_lengths, default=0) > max_length else "Mend the rows."
+        reasons = count_words(encoding.dropped)
         raise UserError(f"none of {len(data.pairs)} pairs fits into max_length {max_length} ({reasons}). {fix}")
     return encoding
 
 
-def note(data: Preferences, index: int, reason: str, tokens: int, max_length: int) -> str:
+def finding(pair: Pair, reason: str, tokens: int, max_length: int, control: re.Pattern) -> Finding:
     """Why one pair is left out, with file and line, numbers and the fix."""
-    where = data.pairs[index].where
     if reason == UNFIT:
-        return (
-            f"{where}: prompt is {tokens:,} tokens; max_length {max_length:,} leaves no room for an answer. "
-            "Raise max_length or drop the row."
-        )
+        detail = f"prompt is {tokens:,} tokens; max_length {max_length:,} leaves no room for an answer"
+        return Finding(pair.where, reason, detail, "Raise max_length or drop the row.")
+    if reason == CONTROL:
+        token = next(filter(None, map(control.search, pair_texts(pair)))).group()
+        return Finding(pair.where, reason, f"the text holds {token!r}, one of this model's", "Remove it from the text.")
     if reason.endswith("after cutting"):
-        return f"{where}: {reason} to max_length {max_length:,}. Raise max_length or drop the row."
-    return f"{where}: {reason}. Mend or drop the row."
+        return Finding(pair.where, reason, f"max_length is {max_length:,}", "Raise max_length or drop the row.")
+    return Finding(pair.where, reason, "", "Mend or drop the row.")
 
 
 def suggestion_lines(encoding: Encoding, tokenizer: Any, max_length: int) -> list[str]:

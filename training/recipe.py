@@ -100,6 +100,9 @@ class Recipe:
     system_prompt: str | None = None  # for conversations without a system turn; null: the model's own template decides
     seed: int = 42
     stop_loss_above: float | None = None  # the loss, in nats, that counts as exploded; None: see training/health.py
+    held_out: list[str] = field(
+        default_factory=list
+    )  # files of other eval sets that no pair may overlap; ours always are
     validation: dict[str, Any] = field(default_factory=dict)  # {pairs or dataset, every}: see training/validation.py
     early_stopping: dict[str, Any] = field(default_factory=dict)  # {patience, threshold}: see training/validation.py
     trainer_args: dict[str, Any] = field(default_factory=dict)
@@ -119,7 +122,17 @@ class Recipe:
         return yaml.safe_dump(dataclasses.asdict(self), allow_unicode=True, sort_keys=False)
 
 
-FLAGS = ("output", "resume")  # the train command's own, which a mistyped key may have meant
+SOURCE_KEYS = {
+    "path": (str, "a file, a folder of them, or a Hub data set ORG/NAME"),
+    "name": (str, "the name of a config of a Hub data set"),
+    "revision": (str, "a branch, tag or commit of a Hub data set"),
+    "split": (str, "a split of a Hub data set; train if left out"),
+    "streaming": (bool, "true or false: whether a Hub data set is read without downloading it first"),
+    "max_rows": (int, "a whole number above 0: take at most so many of its rows, drawn by the seed"),
+    "weight": (int | float, "a number above 0: its share of the mix beside the other weights; no row is taken twice"),
+}
+
+FLAGS = ("output", "resume", "strict")  # the train command's own, which a mistyped key may have meant
 KEYS = {f.name: f for f in dataclasses.fields(Recipe)}
 
 
@@ -236,6 +249,8 @@ def convert(key: str, value: Any, name: str) -> Any:
     bad = UserError(f"{name}: {key} is {value!r}; needed: {need(key, kind)}.")
     if key == "dataset":
         return check_sources(value, bad)
+    if key == "held_out":
+        return check_files([value] if isinstance(value, str) else value, bad)
     if "None" in kind and value is None:
         return None
     if "bool" in kind:
@@ -280,7 +295,11 @@ def need(key: str, kind: str) -> str:
     if "bool" in kind:
         return "true or false"
     if key == "dataset":
-        return "a path, or a list of {path: …, name: …, revision: …}"
+        return (
+            f"a path, or a list of {{path: …}} with, where wanted, {', '.join(k for k in SOURCE_KEYS if k != 'path')}"
+        )
+    if key == "held_out":
+        return "a list of files"
     if key == "warmup_ratio":
         return "a number from 0 to below 1"
     if "dict" in kind:
@@ -293,21 +312,38 @@ def need(key: str, kind: str) -> str:
 
 
 def check_sources(value: Any, bad: UserError) -> list[dict[str, Any]]:
-    """The data sources as a list of {path[, name][, revision]}."""
+    """The data sources, each a mapping with `path` and what else SOURCE_KEYS names."""
     sources = [value] if isinstance(value, str | dict) else value
     if not isinstance(sources, list) or not sources:
         raise bad
-    checked = []
-    for source in sources:
-        source = {"path": source} if isinstance(source, str) else source
-        if (
-            not isinstance(source, dict)
-            or not isinstance(source.get("path"), str)
-            or set(source) - {"path", "name", "revision"}
-        ):
+    checked = [{"path": source} if isinstance(source, str) else source for source in sources]
+    for source in checked:
+        if not isinstance(source, dict) or "path" not in source:
             raise bad
-        checked.append(source)
+        for key, item in source.items():
+            if key not in SOURCE_KEYS:
+                near = difflib.get_close_matches(str(key), SOURCE_KEYS, n=1)
+                hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(SOURCE_KEYS)}."
+                raise UserError(f"{bad}\n  Unknown key {key!r} of the source {source['path']!r}{hint}")
+            kind, needed = SOURCE_KEYS[key]
+            number = isinstance(item, int | float) and not isinstance(item, bool)
+            if (
+                not isinstance(item, kind)
+                or isinstance(item, bool) != (kind is bool)
+                or (number and not 0 < item < 1e12)
+            ):
+                raise UserError(f"{bad}\n  {key} of the source {source['path']!r} is {item!r}; needed: {needed}.")
     return checked
+
+
+def check_files(value: Any, bad: UserError) -> list[str]:
+    """A list of files that are there."""
+    if not isinstance(value, list) or not all(isinstance(file, str) for file in value):
+        raise bad
+    for file in value:
+        if not Path(file).is_file():
+            raise UserError(f"{bad}\n  {file} does not exist or is no file.")
+    return value
 
 
 def main(argv: list[str] | None = None) -> int:

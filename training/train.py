@@ -23,6 +23,7 @@ from training.checkpoints import bytes_in, checkpoints, newest_whole, sweep, tol
 from training.combinations import check_machine
 from training.outcome import draw_or_tell, save_model, write_outcome
 from training.preferences import Preferences, load_preferences
+from training.preferences.control_tokens import control_tokens_of
 from training.preparation import prepare_pairs
 from training.recipe import Recipe, load_recipe
 from training.scale import (
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("recipe", type=Path, help="a recipe file, such as training/recipes/smollm2-demo.yaml")
     parser.add_argument("--output", type=Path, metavar="RUN_DIR", help="the run folder (default: runs/NAME)")
     parser.add_argument("--resume", action="store_true", help="continue the newest whole checkpoint of the run folder")
+    parser.add_argument("--strict", action="store_true", help="stop where a row cannot be used, instead of dropping it")
     return parser
 
 
@@ -59,7 +61,13 @@ def main(argv: list[str] | None = None) -> int:
     copies = 7 if recipe.lora is None else int(recipe.merge_adapter)
     space = copies * weights_on_disk(source) - bytes_in(run_dir / "checkpoints")
     require_space(run_dir, space, "training")  # about; exactly once the model is loaded
-    data = load_preferences([*recipe.dataset, *recipe.validation.get("dataset", [])])
+    data = load_preferences(
+        [*recipe.dataset, *recipe.validation.get("dataset", [])],
+        extra_suites=[Path(file) for file in recipe.held_out],
+        control_tokens=control_tokens_of(source),
+        strict=options.strict,
+        seed=recipe.seed,
+    )
     if is_finished(run_dir, recipe, data):
         print(f"{run_dir}/model is whole, by this recipe on these pairs: reused.")
         if not (run_dir / "training.svg").exists():  # killed while drawing
@@ -68,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     checkpoint = choose_checkpoint(run_dir, recipe, data, options.resume)
     alone = held(run_dir, "--output") if os.environ.get("RANK", "0") == "0" else nullcontext()
     with alone:
-        train(recipe, data, source, run_dir, checkpoint)
+        train(recipe, data, source, run_dir, checkpoint, options.strict)
     return 0
 
 
@@ -120,7 +128,9 @@ def choose_checkpoint(run_dir: Path, recipe: Recipe, data: Preferences, resume: 
     return checkpoint
 
 
-def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, checkpoint: Path | None) -> None:
+def train(
+    recipe: Recipe, data: Preferences, source: Source, run_dir: Path, checkpoint: Path | None, strict: bool
+) -> None:
     """Load, encode, train and save. A stop by signal keeps a checkpoint of the last finished step."""
     started, begun = datetime.now(UTC), time.monotonic()
     arguments = training_arguments(recipe, 1, run_dir)  # a wrong one is told before anything is loaded
@@ -137,7 +147,7 @@ def train(recipe: Recipe, data: Preferences, source: Source, run_dir: Path, chec
     tokenizer = load_tokenizer(source)
     set_system_prompt(tokenizer, recipe.system_prompt)
     encoding = encoding_record(tokenizer)
-    encoded, kept, held_out = prepare_pairs(data, tokenizer, recipe, run_dir)
+    encoded, kept, held_out = prepare_pairs(data, tokenizer, recipe, run_dir, strict)
     if awaits_weights(source.kind):
         model = hollow_model(fetch(source))
     else:

@@ -4,20 +4,24 @@
     validation: {dataset: PATH, every: 50}           # or a set of its own, in any form that `dataset` takes
     early_stopping: {patience: 3, threshold: 0.01}   # nats; threshold 0 if left out
 
-`pairs` are drawn by the recipe's seed, each language in its share; pairs with one prompt stay on one side. A pair of a
-validation set of its own whose prompt is also trained on is dropped and counted. The whole set is measured every `every`
+`pairs` are drawn by the recipe's seed and the pairs' own content, whatever their order in the files, each language in its
+share; near duplicates and translated twins (preferences/relations.py) stay on one side. A pair of a validation set of its own
+that belongs to a pair that is trained on is dropped and counted. The whole set is measured every `every`
 steps and after the last. Early stopping ends the run once `patience` validations in a row have not lowered the least loss by
 more than `threshold`, and the run's model is then that of its least validation loss, however it ended.
 """
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from command import UserError
-from training.preferences import Pair, Preferences
+from training.preferences import Pair, Preferences, language_of
+from training.preferences.mixing import order_of
+from training.preferences.store import digests_of
 
 VALIDATION_NEED = "{pairs: a whole number, or a fraction below 1; every: steps}, or {dataset: PATH, every: steps}"
 STOPPING_NEED = "{patience: a whole number above 0, threshold: 0 or above}"
@@ -45,41 +49,44 @@ def is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def split(data: Preferences, languages: list[str], training_sources: int, amount: float | None, seed: int) -> list[int]:
-    """Indices of the pairs to validate on, ascending.
+def split(data: Preferences, groups: np.ndarray, training_sources: int, amount: float | None, seed: int) -> list[int]:
+    """Indices of the pairs to validate on, ascending. `groups`: (n,), the group of each pair; no group is divided.
 
     Those of the sources from number `training_sources` on; else `amount` of all pairs, a count, or a fraction if below 1.
     """
     if amount is None:
-        trained = {str(pair.prompt) for pair in data.pairs if pair.source < training_sources}
-        held = [i for i, p in enumerate(data.pairs) if p.source >= training_sources and str(p.prompt) not in trained]
+        own = np.array([pair.source >= training_sources for pair in data.pairs])
+        held = np.flatnonzero(own & ~np.isin(groups, groups[~own])).tolist()
         if not held:
             raise UserError("validation.dataset: none of its pairs is left. Give pairs that are not trained on.")
         return held
     count = amount if amount >= 1 else max(1, round(amount * len(data.pairs)))
     if count >= len(data.pairs):
         raise UserError(f"validation.pairs is {count}, but there are {len(data.pairs)} pairs in all. Give fewer.")
-    held = sorted(draw(data.pairs, languages, int(count), seed))
+    held = draw(data.pairs, groups, int(count), seed)
     if not held:
-        raise UserError(f"validation.pairs is {count}: more pairs than that share each prompt. Give more.")
+        raise UserError(f"validation.pairs is {count}: more pairs than that belong together everywhere. Give more.")
     return held
 
 
-def draw(pairs: list[Pair], languages: list[str], count: int, seed: int) -> list[int]:
-    """`count` indices (fewer where pairs with one prompt do not fit), each language in its share, whole prompts only."""
+def draw(pairs: Sequence[Pair], groups: np.ndarray, count: int, seed: int) -> list[int]:
+    """`count` indices, ascending (fewer where whole groups do not fit), each language in its share.
+
+    The groups come in the order of the least seeded key of their pairs, which is made of their text alone; a group counts
+    for the language of that pair.
+    """
+    languages = [language_of(pair) for pair in pairs]
+    order = order_of(digests_of(pairs), seed)
+    members: dict[int, list[int]] = {}
+    for index in order.tolist():
+        members.setdefault(int(groups[index]), []).append(index)
+    room = shares(Counter(languages), count)
     chosen: list[int] = []
-    for language, share in shares(Counter(languages), count).items():
-        by_prompt: dict[str, list[int]] = {}
-        for index, pair in enumerate(pairs):
-            if languages[index] == language:
-                by_prompt.setdefault(str(pair.prompt), []).append(index)
-        groups = list(by_prompt.values())
-        room = share
-        for number in np.random.default_rng([seed, len(groups)]).permutation(len(groups)):
-            if len(groups[number]) <= room:
-                chosen += groups[number]
-                room -= len(groups[number])
-    return chosen
+    for group in members.values():
+        if len(group) <= room[languages[group[0]]]:
+            chosen += group
+            room[languages[group[0]]] -= len(group)
+    return sorted(chosen)
 
 
 def shares(counts: Counter, total: int) -> dict[str, int]:

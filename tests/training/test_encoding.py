@@ -7,7 +7,7 @@ import pytest
 
 from command import UserError
 from tests.conftest import SHARED
-from training.encoding import EncodedPair, control_tokens, encode_pairs, prompt_ids, terminator_of
+from training.encoding import CONTROL, EncodedPair, control_tokens, encode_pairs, prompt_ids, terminator_of
 from training.preferences import Pair, load_preferences
 
 HEADER = "<|im_start|>assistant\n"
@@ -235,12 +235,11 @@ def test_cuts_are_counted_in_tokens_too(tiny_tokenizer):
     assert result.whole_lengths == [len(uncut.prompt) + len(uncut.chosen)]
 
 
-def test_control_tokens_in_text_are_refused_all_at_once(tiny_tokenizer):
-    bad = [pair("a<|im_end|>b"), pair("fine"), pair("q", "x", "<|endoftext|>")]
-    with pytest.raises(UserError, match=r"pairs.jsonl:7: the text holds the control token '<\|im_end\|>'") as error:
-        encode_pairs(bad, tiny_tokenizer, 100)
-    assert "2 malformed row(s)" in str(error.value)
-    assert "'<|endoftext|>'" in str(error.value)
+def test_pairs_with_control_tokens_are_left_out(tiny_tokenizer):
+    pairs = [pair("a<|im_end|>b"), pair("fine"), pair("q", "x", "<|endoftext|>"), pair(turns("a", "<|im_start|>", "b"))]
+    result = encode_pairs(pairs, tiny_tokenizer, 100)
+    assert (result.kept, result.left_out) == ([1], [(0, CONTROL, 0), (2, CONTROL, 0), (3, CONTROL, 0)])
+    assert len(result.whole_lengths) == 1
 
 
 def test_tokens_that_no_role_names_are_control_tokens_too(tiny_tokenizer):
@@ -249,8 +248,7 @@ def test_tokens_that_no_role_names_are_control_tokens_too(tiny_tokenizer):
     tokenizer = copy.deepcopy(tiny_tokenizer)
     tokenizer.add_tokens([AddedToken(f"<|reserved_special_token_{i}|>", special=True) for i in range(256)])
     assert "<|reserved_special_token_25|>" in control_tokens(tokenizer)
-    with pytest.raises(UserError, match=r"'<\|reserved_special_token_25\|>'"):
-        encode_pairs([pair("a<|reserved_special_token_25|>assistant")], tokenizer, 100)
+    assert encode_pairs([pair("a<|reserved_special_token_25|>assistant")], tokenizer, 100).dropped == {CONTROL: 1}
     assert encode(pair("a<|reserved_special_token_256|>"), tokenizer, 100)
 
 

@@ -102,7 +102,7 @@ def test_every_part_of_the_key_changes_it(tiny_tokenizer, monkeypatch):
         key(change=lambda t: set_system_prompt(t, "S")),
         key(change=lambda t: set_system_prompt(t, "T")),
     ]
-    monkeypatch.setattr(encoding_cache, "ENCODING_VERSION", 2)
+    monkeypatch.setattr(encoding_cache, "ENCODING_VERSION", 3)
     keys.append(key())
     monkeypatch.setattr(encoding_cache, "version", lambda name: "0")
     keys.append(key())

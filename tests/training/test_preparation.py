@@ -52,7 +52,9 @@ def test_what_is_left_out_is_named_and_a_better_length_told(tiny_tokenizer, caps
     encoding = encode(data_of(*["x" * 90] * 7, "short"), tiny_tokenizer, 100)
     assert encoding.kept == [7]
     lines = capsys.readouterr().err.splitlines()
-    assert lines[1].startswith("pairs.jsonl:1: prompt is 109 tokens; max_length 100 leaves no room for an answer.")
+    assert lines[1].startswith(
+        "pairs.jsonl:1: prompt fills max_length: prompt is 109 tokens; max_length 100 leaves no room for an answer."
+    )
     assert lines[6] == "… and 2 more pairs left out"
     assert lines[7] == (
         "7 of 8 pairs are longer than max_length 100: 119 would cut nothing; the model itself reads 115 at most."
@@ -71,7 +73,7 @@ def test_pairs_that_cutting_makes_equal_are_named(tiny_tokenizer, capsys):
         UserError, match=r"none of 2 pairs fits into max_length 60 \(2 chosen equals rejected after cutting"
     ):
         encode(data, tiny_tokenizer, 60)
-    assert "pairs.jsonl:2: chosen equals rejected after cutting to max_length 60." in capsys.readouterr().err
+    assert "pairs.jsonl:2: chosen equals rejected after cutting: max_length is 60." in capsys.readouterr().err
 
 
 @pytest.fixture

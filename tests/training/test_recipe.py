@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from command import UserError
-from training.recipe import KEYS, load_recipe, main
+from training.recipe import KEYS, SOURCE_KEYS, load_recipe, main
 
 RECIPES = sorted((Path(__file__).parents[2] / "training" / "recipes").glob("*.yaml"))
 MINIMAL = {"model": "m", "dataset": "d.jsonl", "learning_rate": 1e-4, "global_batch_size": 8, "epochs": 1}
@@ -160,7 +160,40 @@ def test_the_digest_sees_every_key(tmp_path):
     changed = {"model": "n", "dataset": "e.jsonl", "learning_rate": 2e-4, "global_batch_size": 4, "objective": "sequence", "beta": 0.7, "max_length": 9, "epochs": 2, "lr_scheduler": "linear", "warmup_ratio": 0.2, "optimizer": "sgd", "precision": "bf16", "attention": "masked", "micro_batch_tokens": 5, "system_prompt": "S", "seed": 1, "stop_loss_above": 9, "validation": {"pairs": 2, "every": 3}, "trainer_args": {"a": 1}, "name": "x"}  # fmt: skip
     coupled = [{"weights": "bf16", "precision": "bf16", "optimizer": "sgd"}, {"lora": {}}, {"lora": {}, "quantization": "nf4"}, {"lora": {}, "merge_adapter": True}]  # fmt: skip
     base = load_recipe(write(tmp_path), []).sha256()
+    (tmp_path / "held.jsonl").write_text("{}")
+    changed["held_out"] = [str(tmp_path / "held.jsonl")]
     cases = [{key: value} for key, value in changed.items()] + coupled
     digests = {load_recipe(write(tmp_path, **case), []).sha256() for case in cases}
     assert base not in digests
     assert len(digests) == len(cases) == len(KEYS) - 2  # epochs stands in for max_steps, validation for early_stopping
+
+
+def test_every_key_of_a_source(tmp_path):
+    source = {"path": "a/b", "name": "zh", "revision": "v1", "split": "test", "streaming": True, "max_rows": 5, "weight": 0.5}  # fmt: skip
+    assert source.keys() == SOURCE_KEYS.keys()
+    assert load_recipe(write(tmp_path, dataset=["x.jsonl", source]), []).dataset == [{"path": "x.jsonl"}, source]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"path": "a", "wieght": 1}, r"Unknown key 'wieght' of the source 'a'; did you mean weight\?"),
+        ({"path": "a", "rows": 1}, "Unknown key 'rows'"),
+        ({"path": "a", "weight": 0}, "weight of the source 'a' is 0; needed: a number above 0"),
+        ({"path": "a", "weight": True}, "weight of the source 'a' is True"),
+        ({"path": "a", "max_rows": 2.5}, "max_rows of the source 'a' is 2.5; needed: a whole number above 0"),
+        ({"path": "a", "max_rows": -1}, "max_rows of the source 'a' is -1"),
+        ({"path": "a", "streaming": 1}, "streaming of the source 'a' is 1; needed: true or false"),
+        ({"path": 3}, "path of the source 3 is 3"),
+    ],
+)
+def test_bad_sources(tmp_path, source, message):
+    with pytest.raises(UserError, match=message):
+        load_recipe(write(tmp_path, dataset=[source]), [])
+
+
+def test_held_out_files_must_be_there(tmp_path):
+    with pytest.raises(UserError, match=r"none\.csv does not exist or is no file"):
+        load_recipe(write(tmp_path, held_out=["none.csv"]), [])
+    with pytest.raises(UserError, match="held_out is 3; needed: a list of files"):
+        load_recipe(write(tmp_path, held_out=3), [])

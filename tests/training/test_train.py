@@ -127,7 +127,7 @@ def test_refusals_name_the_thing_and_come_quickly(recipe, tmp_path):
     assert "no config.json" in quick(command(recipe, out, "--model", str(tmp_path)))
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"prompt": "x"}\n')
-    assert f"{bad}:1: has no `chosen`" in quick(command(recipe, out, "--dataset", str(bad)))
+    assert f"{bad}:1: no answers: has no `chosen`" in quick(command(recipe, out, "--dataset", str(bad)))
     empty = tmp_path / "empty.jsonl"
     empty.touch()
     assert "no pair to train on" in quick(command(recipe, out, "--dataset", str(empty)))
@@ -148,7 +148,7 @@ def test_a_trainer_argument_of_another_kind_is_named(recipe, tmp_path, key, valu
 def test_a_prompt_that_fills_max_length(recipe, tmp_path, capsys):
     with pytest.raises(UserError, match="none of 11 pairs fits into max_length 20"):
         train.main([str(recipe), "--output", str(tmp_path / "run"), "--max_length", "20"])
-    assert "pairs.jsonl:1: prompt is" in capsys.readouterr().err
+    assert "pairs.jsonl:1: prompt fills max_length: prompt is" in capsys.readouterr().err
 
 
 def test_an_output_that_is_a_file(recipe, tmp_path):

@@ -1,16 +1,19 @@
 """Held-out pairs: drawn alike each time, never trained on, measured whatever the layout; early stopping, also resumed."""
 
+import dataclasses
 import json
 import signal
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from command import UserError
 from tests.training.test_resume import die_at
 from tests.training.tiny_runs import ROWS, log_of, make_recipe, record, same_story, train_in_a_fork, weights
 from training import checkpoints
-from training.preferences import Pair, Preferences
+from training.preferences import Pair, Preferences, language_of
+from training.preferences.relations import relate
 from training.recipe import load_recipe
 from training.validation import draw, is_stale, shares, split
 
@@ -25,24 +28,45 @@ def test_shares_by_hand():
     assert sum(shares(Counter(en=1, zh=1, de=1), 2).values()) == 2
 
 
+def questions(pairs, held):
+    return {pairs[i].question for i in held}
+
+
 def test_the_draw():
-    pairs = pairs_of(*(f"q{i // 2}" for i in range(40)), *(f"问{i}" for i in range(60)))  # English prompts come twice
-    languages = ["en"] * 40 + ["zh"] * 60
-    held = draw(pairs, languages, 10, seed=3)
-    assert held == draw(pairs, languages, 10, seed=3)
-    assert set(held) != set(draw(pairs, languages, 10, seed=4))
-    assert Counter(languages[i] for i in held) == {"en": 4, "zh": 6}
-    inside = {pairs[i].prompt[0]["content"] for i in held}
-    assert not inside & {pairs[i].prompt[0]["content"] for i in range(100) if i not in held}
+    pairs = pairs_of(*(f"q{i}" for i in range(40)), *(f"问{i}" for i in range(60)))
+    groups = np.array([*(i // 2 * 2 for i in range(40)), *range(40, 100)])  # English pairs belong together by twos
+    held = draw(pairs, groups, 10, seed=3)
+    assert held == draw(pairs, groups, 10, seed=3)
+    assert set(held) != set(draw(pairs, groups, 10, seed=4))
+    assert Counter(language_of(pairs[i]) for i in held) == {"en": 4, "zh": 6}
+    assert not set(groups[held]) & {group for i, group in enumerate(groups) if i not in held}
+
+
+def test_the_draw_is_by_content_and_not_by_place():
+    pairs = pairs_of(*(f"q{i}" for i in range(30)), *(f"问{i}" for i in range(30)))
+    alone = np.arange(60)
+    turned = pairs[::-1]
+    assert questions(pairs, draw(pairs, alone, 12, seed=3)) == questions(turned, draw(turned, alone, 12, seed=3))
 
 
 def test_amounts():
     data = Preferences(pairs_of(*map(str, range(20))), [{}], Counter(), "")
-    assert len(split(data, ["en"] * 20, 1, 0.25, 1)) == 5
-    assert len(split(data, ["en"] * 20, 1, 3, 1)) == 3
-    assert len(split(data, ["en"] * 20, 1, 0.001, 1)) == 1
+    alone = np.arange(20)
+    assert len(split(data, alone, 1, 0.25, 1)) == 5
+    assert len(split(data, alone, 1, 3, 1)) == 3
+    assert len(split(data, alone, 1, 0.001, 1)) == 1
     with pytest.raises(UserError, match=r"validation.pairs is 20, but there are 20 pairs in all"):
-        split(data, ["en"] * 20, 1, 20, 1)
+        split(data, alone, 1, 20, 1)
+    with pytest.raises(UserError, match=r"validation.pairs is 3: more pairs than that belong together"):
+        split(data, np.zeros(20, int), 1, 3, 1)
+
+
+def test_a_validation_pair_near_a_trained_one_is_not_held_out():
+    pairs = [dataclasses.replace(pair, source=int(i >= 2)) for i, pair in enumerate(pairs_of("a", "b", "c", "d"))]
+    data = Preferences(pairs, [{}, {}], Counter(), "")
+    assert split(data, np.array([0, 1, 1, 3]), 1, None, 1) == [3]
+    with pytest.raises(UserError, match="none of its pairs is left"):
+        split(data, np.array([0, 1, 1, 0]), 1, None, 1)
 
 
 def test_patience_by_hand():
@@ -71,8 +95,7 @@ def test_held_out_pairs_are_not_trained_on(recipe, tmp_path):
     assert "4 held out for validation" in log_of(run).read_text()
 
     kept = [Pair(({"role": "user", "content": r["prompt"]},), r["chosen"], r["rejected"], str(i)) for i, r in enumerate(ROWS)]  # fmt: skip
-    languages = ["zh" if i % 3 else "en" for i in range(14)]
-    held = split(Preferences(kept, [{}], Counter(), ""), languages, 1, 4, 42)
+    held = split(Preferences(kept, [{}], Counter(), ""), relate(kept).groups, 1, 4, 42)
     rest = tmp_path / "rest.jsonl"
     rest.write_text("".join(json.dumps(ROWS[i]) + "\n" for i in range(14) if i not in held))
     assert train_in_a_fork(recipe, plain, "--dataset", str(rest)) == 0
@@ -94,7 +117,7 @@ def test_a_set_of_its_own(recipe, tmp_path):
     assert train_in_a_fork(recipe, run, *more) == 0, log_of(run).read_text()
     report = json.loads((run / "data_report.json").read_text())
     assert (report["rows"], report["kept"], report["validation"]["pairs"]) == (16, 14, 1)
-    assert report["dropped"] == {"validation prompt is trained on": 1}
+    assert report["dropped"] == {"validation pair belongs to one that is trained on": 1}
     plain = tmp_path / "plain"
     assert train_in_a_fork(recipe, plain) == 0
     assert weights(run) == weights(plain)

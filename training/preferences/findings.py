@@ -1,5 +1,9 @@
 """What is wrong with the rows: each finding with its place, reason and fix; counted by reason, shown all at once."""
 
+import json
+import re
+import shutil
+import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +23,12 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.reason}" + (f": {self.detail}" if self.detail else "") + f". {self.fix}".rstrip()
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """For sorting as the rows stand in their files."""
+        name, number = re.fullmatch(r"(?s)(.*?)[:\[]?(\d*)\]?", self.where).groups()
+        return name, int(number or 0)
 
     def record(self) -> dict[str, Any]:
         """As it stands in dropped.jsonl and data_report.json."""
@@ -47,3 +57,37 @@ def list_findings(findings: list[Finding], total: int | None = None, head: str =
 def count_words(counts: Counter) -> str:
     """`512 exact duplicate, 3 empty turn`, the most frequent first."""
     return ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
+
+
+class FindingLog:
+    """All findings of a reading: counted, the first MOST in memory, every one in a temporary file without a name."""
+
+    MOST = 1000
+
+    def __init__(self) -> None:
+        self.counts: Counter = Counter()
+        self.first: list[Finding] = []
+        self.fatal: list[Finding] = []
+        self._file = tempfile.TemporaryFile("w+", prefix="findings-", encoding="utf-8")  # noqa: SIM115  (as long as the log)
+
+    def add(self, finding: Finding) -> None:
+        self.counts[finding.reason] += 1
+        if finding.fatal:
+            self.fatal.append(finding)
+        if len(self.first) < self.MOST:
+            self.first.append(finding)
+        self._file.write(json.dumps(finding.record(), ensure_ascii=False) + "\n")
+
+    def __len__(self) -> int:
+        return self.counts.total()
+
+    def copy_to(self, stream: Any) -> None:
+        """Every finding as a line of JSON: dropped.jsonl."""
+        self._file.seek(0)
+        shutil.copyfileobj(self._file, stream)
+        self._file.seek(0, 2)
+
+    def message(self) -> str:
+        """The first SHOWN of them, the fatal ones before the others."""
+        rest = [finding for finding in self.first if not finding.fatal]
+        return list_findings([*self.fatal, *rest], len(self))

@@ -102,7 +102,9 @@ def response_text(value: Any, key: str) -> str:
     if isinstance(value, dict):
         message = as_message(value, key)
         if message["role"] != "assistant":
-            raise BadRow("roles out of order", f"`{key}` is a turn of the {message['role']}; it must be the assistant's")
+            raise BadRow(
+                "roles out of order", f"`{key}` is a turn of the {message['role']}; it must be the assistant's"
+            )
         return message["content"]
     if not isinstance(value, str):
         raise BadRow("not a text", f"`{key}` is {kind(value)}; a text or one assistant turn is needed", AS_TEXT)

@@ -1,9 +1,7 @@
 """data_report.json: what the pairs are, what they teach, what was lost on the way, and what training on them costs.
 
-Read of Preferences: `pairs` (a sequence, gone through once), `sources` [{path, rows, kept, …}], `dropped` (Counter by reason),
-`sha256`, and where it has them `findings` (each with where, reason, detail, fix), `near` (an array: the number of the group of near
-duplicates of each kept pair, -1 or a number of its own for none), `twins` [(index, index, score)] and `overlaps`
-[{where, suite, id, rule, share}].
+It reads Preferences (`pairs` once, `sources`, `dropped`, `sha256`, `log`, `overlaps`), Relations (`near`, `twins`) and, where a
+recipe and its model say how the pairs are read, their token ids (Measured).
 
 The report holds numbers, places and short reasons; texts of the data go on the page alone (page.py), through Survey.examples.
 """
@@ -19,12 +17,13 @@ import numpy as np
 from training.encoding import EncodedPair, Encoding
 from training.preferences import Pair, Preferences
 from training.preferences.pair import digest, language_of
+from training.preferences.relations import Relations
 from training.report import contrast
 from training.report.cost import Shape, estimate
 from training.report.statistics import Lengths, histogram, longer_bias, most_common, proportion, summary
 from training.report.text import shorten
 
-REFUSAL_SAMPLE = 4000  # rows whose answers are asked for refusals: 1 to 2 ms each
+REFUSAL_SAMPLE = 2500  # rows whose answers are asked for refusals: 1 to 2 ms each
 EXAMPLES = 3  # of each class
 EXAMPLE_CHARACTERS = 400
 SHOWN_FINDINGS = 1000
@@ -92,22 +91,27 @@ def survey(pairs: Sequence[Pair]) -> Survey:
     return found
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What can be said in tokens: the ids of the pairs that are trained on, what came of all that were read, and by which recipe."""
+
+    encoded: Iterable[EncodedPair]
+    encoding: Encoding
+    recipe: Any
+    shape: Shape | None = None  # of the model; with a device, the time is estimated
+    device: str | None = None
+
+
 def data_report(
-    data: Preferences,
-    found: Survey,
-    read_sha256: str,
-    encoded: Iterable[EncodedPair] | None = None,
-    encoding: Encoding | None = None,
-    recipe: Any = None,
-    shape: Shape | None = None,
-    device: str | None = None,
+    data: Preferences, found: Survey, relations: Relations, read_sha256: str, measured: Measured | None = None
 ) -> dict[str, Any]:
     """Everything that is known of the pairs that are trained on, and of every row that is not, by reason.
 
-    `data` holds the pairs that are trained on, `found` what survey() counted of them; `read_sha256` is the digest of all pairs that
-    were read, before encoding. With a recipe also `encoded`, the token ids of data.pairs, and `encoding`, what came of all that
-    were read; without, nothing is said in tokens. `suggested_max_length` is null where nothing was cut.
+    `data` holds the pairs that are trained on, `found` what survey() counted of them, `relations` which belong together;
+    `read_sha256` is the digest of all pairs that were read, before encoding. Without `measured` nothing is said in tokens.
+    `suggested_max_length` is null where nothing was cut.
     """
+    characters = {part: lengths.numbers() for part, lengths in found.characters.items()}
     report = {
         "sha256": data.sha256,
         "read_sha256": read_sha256,
@@ -120,47 +124,41 @@ def data_report(
         "multi_turn": found.pairs - found.turns[1],
         "with_system": found.systems,
         "turns": {str(turns): count for turns, count in sorted(found.turns.items())},
-        "characters": {part: lengths.summary() for part, lengths in found.characters.items()},
+        "characters": {part: summary(values) for part, values in characters.items()},
         **contrasts(found),
-        "duplicates": duplicates(data),
-        "overlap": [shown_overlap(one) for one in getattr(data, "overlaps", [])[:SHOWN_OVERLAPS]],
-        "findings": [shown_finding(one) for one in getattr(data, "findings", [])[:SHOWN_FINDINGS]],
-        "findings_in_all": len(getattr(data, "findings", [])),
+        "duplicates": duplicates(data, relations),
+        "overlap": [shown_overlap(one) for one in data.overlaps[:SHOWN_OVERLAPS]],
+        "findings": [shown_finding(one) for one in data.log.first[:SHOWN_FINDINGS]],
+        "findings_in_all": len(data.log),
+        "length_bias": {"characters": longer_bias(characters["chosen"], characters["rejected"]), "tokens": None},
     }
-    characters = {part: lengths.numbers() for part, lengths in found.characters.items()}
-    report["length_bias"] = {"characters": longer_bias(characters["chosen"], characters["rejected"]), "tokens": None}
-    if encoded is None:
-        report["histograms"] = {part: histogram(values) for part, values in characters.items()} | {"unit": "characters"}
-        return report | by_kind(data, found, None)
-    return report | token_report(data, found, encoded, encoding, recipe, shape, device, report["length_bias"])
+    if measured is None:
+        histograms = {"unit": "characters"} | {part: histogram(values) for part, values in characters.items()}
+        return report | {"histograms": histograms} | by_kind(data, found, None)
+    tokens = token_report(data, found, measured)
+    report["length_bias"]["tokens"] = tokens.pop("length_bias_in_tokens")
+    return report | tokens
 
 
-def token_report(
-    data: Preferences,
-    found: Survey,
-    encoded: Iterable[EncodedPair],
-    encoding: Encoding,
-    recipe: Any,
-    shape: Shape | None,
-    device: str | None,
-    bias: dict[str, Any],
-) -> dict[str, Any]:
+def token_report(data: Preferences, found: Survey, measured: Measured) -> dict[str, Any]:
     """The part of the report that is in tokens."""
-    lengths = token_lengths(encoded)
+    encoding, recipe = measured.encoding, measured.recipe
+    lengths = token_lengths(measured.encoded)
     prompt, chosen, rejected = lengths.values()
-    longer = int((chosen > rejected).sum())
+    total = sum(int(values.sum(dtype=np.int64)) for values in lengths.values())
+    bias = longer_bias(chosen, rejected)
     return {
         "cut": dict(+encoding.cut),
         "cut_tokens": dict(+encoding.cut_tokens),
         "max_length": recipe.max_length,
         "suggested_max_length": suggested_max_length(encoding.whole_lengths, recipe.max_length),
-        "lost_to_max_length": lost(encoding, recipe.max_length, sum(int(values.sum()) for values in lengths.values())),
+        "lost_to_max_length": lost(encoding, recipe.max_length, total),
         "tokens": {part: summary(values) for part, values in lengths.items()},
-        "tokens_per_pass": sum(int(values.sum(dtype=np.int64)) for values in lengths.values()),
-        "chosen_longer": {"value": longer / len(chosen), "n": len(chosen)},
-        "length_bias": bias | {"tokens": longer_bias(chosen, rejected)},
-        "histograms": {part: histogram(values) for part, values in lengths.items()} | {"unit": "tokens"},
-        "cost": estimate(prompt, chosen, rejected, recipe, shape, device),
+        "tokens_per_pass": total,
+        "chosen_longer": {"value": bias["value"], "n": bias["n"]},
+        "length_bias_in_tokens": bias,
+        "histograms": {"unit": "tokens"} | {part: histogram(values) for part, values in lengths.items()},
+        "cost": estimate(prompt, chosen, rejected, recipe, measured.shape, measured.device),
         **by_kind(data, found, sum(lengths.values())),
     }
 
@@ -240,10 +238,10 @@ def lost(encoding: Encoding, max_length: int, kept_tokens: int) -> dict[str, Any
     }
 
 
-def duplicates(data: Preferences) -> dict[str, Any]:
+def duplicates(data: Preferences, relations: Relations) -> dict[str, Any]:
     """Exact ones that were dropped, groups of near ones among the kept, twins in two languages; places, no texts."""
-    groups = near_groups(data)
-    twins = list(getattr(data, "twins", []))
+    groups = near_groups(relations.near)
+    twins = relations.twins
     return {
         "exact": data.dropped.get("exact duplicate", 0),
         "near_groups": len(groups),
@@ -259,12 +257,9 @@ def duplicates(data: Preferences) -> dict[str, Any]:
     }
 
 
-def near_groups(data: Preferences) -> list[list[int]]:
-    """Indices of the kept pairs of each group of near duplicates, two at least, the largest group first."""
-    near = np.asarray(getattr(data, "near", np.zeros(0, np.int64)))
-    if not len(near):
-        return []
-    values, counts = np.unique(near[near >= 0], return_counts=True)
+def near_groups(near: np.ndarray) -> list[list[int]]:
+    """Indices of the pairs of each group of near duplicates, two at least, the largest group first."""
+    values, counts = np.unique(near, return_counts=True)
     members: dict[int, list[int]] = {int(value): [] for value in values[counts > 1]}
     for index in np.flatnonzero(np.isin(near, values[counts > 1])).tolist():
         members[int(near[index])].append(index)

@@ -1,0 +1,122 @@
+"""Every row is kept or counted with its reason; what is kept, and its order, depends on the rows and the seed alone."""
+
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+
+from command import UserError
+from tests.conftest import ROOT
+from training.preferences import load_preferences
+
+GOOD = {"prompt": "问", "chosen": "好", "rejected": "坏"}
+
+
+@pytest.fixture
+def suites(tmp_path):
+    folder = tmp_path / "suites"
+    folder.mkdir()
+    (folder / "held.jsonl").write_text('{"id": "h", "prompt": "天空为什么是蓝色的?"}\n', encoding="utf-8")
+    return folder
+
+
+def write(path, rows):
+    text = "".join((row if isinstance(row, str) else json.dumps(row, ensure_ascii=False)) + "\n" for row in rows)
+    path.write_text(text, encoding="utf-8")
+    return {"path": str(path)}
+
+
+def many(count, name="q"):
+    return [{"prompt": f"{name} {i}", "chosen": f"good {i}", "rejected": "bad"} for i in range(count)]
+
+
+BAD = [
+    ({"prompt": "p"}, "no answers"),
+    ("{broken", "not valid JSON"),
+    ({**GOOD, "chosen": "a<|eot_id|>b"}, "control token"),
+    ({**GOOD, "prompt": "[INST] x"}, "control token"),
+    ({**GOOD, "chosen": "\ud800"}, "lone surrogate"),
+    ({**GOOD, "chosen": "a\0"}, "NUL character"),
+    ({**GOOD, "rejected": 3}, "not a text"),
+    ({**GOOD, "chosen": " "}, "empty turn"),
+    ({**GOOD, "chosen": "same ", "rejected": "Same"}, "chosen equals rejected"),
+    (GOOD, "exact duplicate"),
+    ({**GOOD, "prompt": "天空为什么是蓝色的？"}, "overlaps an eval suite"),
+]
+
+
+def test_every_bad_row_is_dropped_counted_and_named(tmp_path, suites):
+    rows = [GOOD, *(json.dumps(row) if isinstance(row, dict) else row for row, _ in BAD)]
+    source = write(tmp_path / "p.jsonl", rows)
+    data = load_preferences([source], suites)
+    assert [pair.where for pair in data.pairs] == [f"{tmp_path}/p.jsonl:1"]
+    assert data.dropped.total() == len(BAD) == len(data.log)
+    expected = {f"{tmp_path}/p.jsonl:{line}": reason for line, (_, reason) in enumerate(BAD, start=2)}
+    assert {finding.where: finding.reason for finding in data.log.first} == expected
+    assert data.sources == [{**source, "rows": len(rows), "kept": 1}]
+    told = io.StringIO()
+    data.log.copy_to(told)
+    assert {json.loads(line)["where"] for line in told.getvalue().splitlines()} == expected.keys()
+    assert all(finding.fix for finding in data.log.first)
+
+
+def test_strict_names_all_and_stops(tmp_path, suites):
+    source = write(tmp_path / "p.jsonl", [GOOD, {"prompt": "p"}, GOOD])
+    with pytest.raises(UserError) as caught:
+        load_preferences([source], suites, strict=True)
+    assert "p.jsonl:2: no answers" in str(caught.value) and "p.jsonl:3: exact duplicate" in str(caught.value)
+    assert "2 row(s) cannot be used" in str(caught.value)
+    assert len(load_preferences([write(tmp_path / "p.jsonl", [GOOD])], suites, strict=True).pairs) == 1
+
+
+def test_findings_of_all_sources_come_together(tmp_path, suites):
+    first, second = write(tmp_path / "a.jsonl", ["{broken"]), write(tmp_path / "b.jsonl", [{"prompt": "p"}])
+    with pytest.raises(UserError) as caught:
+        load_preferences([first, second], suites)
+    assert "a.jsonl:1: " in str(caught.value) and "b.jsonl:1: " in str(caught.value)
+    assert "no pair to train on (2 rows read)" in str(caught.value)
+
+
+def test_a_model_brings_its_own_control_tokens(tmp_path, suites):
+    source = write(tmp_path / "p.jsonl", [GOOD, {**GOOD, "prompt": "a <s> b"}])
+    assert len(load_preferences([source], suites).pairs) == 2
+    data = load_preferences([source], suites, control_tokens=["<s>", ""])
+    assert data.dropped == {"control token": 1}
+
+
+def test_row_order_and_files_change_nothing(tmp_path, suites):
+    rows = many(60)
+    split = [write(tmp_path / "a.jsonl", rows[:20]), write(tmp_path / "b.jsonl", rows[20:])]
+    whole = load_preferences([write(tmp_path / "c.jsonl", [*rows[::-1], rows[3]])], suites)
+    assert whole.sha256 == load_preferences(split, suites).sha256
+    assert [p.question for p in whole.pairs] == [p.question for p in load_preferences(split[::-1], suites).pairs]
+    assert whole.dropped == {"exact duplicate": 1}
+
+
+def test_a_mix_is_counted_and_follows_the_seed(tmp_path, suites):
+    a = {**write(tmp_path / "a.jsonl", many(30, "a")), "weight": 1}
+    b = {**write(tmp_path / "b.jsonl", many(50, "b")), "weight": 2, "max_rows": 40}
+    data = load_preferences([a, b], suites, seed=1)
+    assert [source["kept"] for source in data.sources] == [20, 40]
+    assert [source["rows"] for source in data.sources] == [30, 50]
+    assert data.dropped == {"not drawn (max_rows or weight of the source)": 20}
+    assert len(data.log) == 0  # nothing is wrong with these
+    assert data.sha256 == load_preferences([a, b], suites, seed=1).sha256
+    assert data.sha256 != load_preferences([a, b], suites, seed=2).sha256
+
+
+def test_a_duplicate_belongs_to_the_first_source(tmp_path, suites):
+    sources = [write(tmp_path / "a.jsonl", many(3)), write(tmp_path / "b.jsonl", many(5))]
+    data = load_preferences(sources, suites)
+    assert [source["kept"] for source in data.sources] == [3, 2]
+    again = data.only([0, 1], data.dropped)
+    assert len(again.pairs) == 2 and sum(source["kept"] for source in again.sources) == 2
+    assert again.dropped == {"exact duplicate": 6}
+
+
+def test_no_torch(tmp_path, suites):
+    source = write(tmp_path / "p.jsonl", many(3))
+    steps = f"import sys; from pathlib import Path; from training.preferences import load_preferences as load; load([{source}], Path({str(suites)!r})); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", steps], cwd=ROOT, check=True)

@@ -1,0 +1,155 @@
+"""From the sources of a recipe to the pairs to train on, with an account of every row. No torch here.
+
+Read row by row → each row into one form → what cannot be used dropped and counted → the mix drawn → in an order of its own.
+Which rows are taken and how they are ordered depends on their content and the seed, not on their place in a file, the number
+of processes, or what else was read. Pairs lie on disk (store.py): memory does not grow with their texts.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from command import UserError
+from training.preferences.control_tokens import control_pattern
+from training.preferences.findings import BadRow, Finding, FindingLog, count_words
+from training.preferences.forms import parse_row
+from training.preferences.mixing import draw_mix, order_of
+from training.preferences.overlap import SUITES, HeldOut, held_out
+from training.preferences.pair import Pair, fingerprint
+from training.preferences.sources import pin, read_source
+from training.preferences.store import PairStore
+from training.preferences.text import normalise
+
+NOT_DRAWN = "not drawn (max_rows or weight of the source)"
+DUPLICATE = "exact duplicate"
+OVERLAP = "overlaps an eval suite"
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """The pairs to train on and the account of every row that was read."""
+
+    pairs: Sequence[Pair]
+    sources: list[dict[str, Any]]
+    dropped: Counter
+    sha256: str  # of the pairs, in order
+    log: FindingLog = field(default_factory=FindingLog)  # why each row was dropped; not those that the mix did not draw
+    overlaps: list[dict[str, Any]] = field(default_factory=list)  # where, suite, id, rule, share of the first 1,000
+
+    def only(self, kept: Sequence[int], dropped: Counter) -> "Preferences":
+        """These pairs alone, the account and the digest with them; `dropped` says why the others went."""
+        store = self.pairs
+        pairs = store.take(kept) if isinstance(store, PairStore) else [store[i] for i in kept]
+        numbers = pairs.sources.tolist() if isinstance(pairs, PairStore) else [pair.source for pair in pairs]
+        counts = Counter(numbers)
+        sources = [{**source, "kept": counts[number]} for number, source in enumerate(self.sources)]
+        whole = pairs.fingerprint() if isinstance(pairs, PairStore) else fingerprint(pairs)
+        return Preferences(pairs, sources, self.dropped + dropped, whole, self.log, self.overlaps)
+
+
+def load_preferences(
+    sources: list[dict[str, Any]],
+    suites: Path = SUITES,
+    *,
+    extra_suites: Sequence[Path] = (),
+    control_tokens: Iterable[str] = (),
+    strict: bool = False,
+    seed: int = 42,
+) -> Preferences:
+    """Read, check, clean and mix all sources.
+
+    Dropped, and counted by reason: rows that are no pair or hold a control token (of the known templates, or of
+    `control_tokens`), chosen equal to rejected, exact duplicates, overlap with the eval suites (`suites`, a folder, and
+    `extra_suites`, files). UserError lists the findings if a source cannot be read to its end, if nothing is left, or if
+    `strict` and there is any.
+    """
+    reading = Reading(held_out(suites, extra_suites), control_pattern(control_tokens))
+    for number, source in enumerate(map(pin, sources)):
+        reading.read(source, number)
+    log = reading.log
+    if log.fatal:
+        raise UserError(log.message())
+    kept = reading.without_duplicates()
+    if strict and len(log):
+        raise UserError(f"{log.message()}\nNothing was trained on or written: --strict stops where any row is dropped.")
+    if not len(kept):
+        names = ", ".join(str(source["path"]) for source in sources)
+        reasons = f" Dropped: {count_words(log.counts)}." if log.counts else ""
+        shown = f"\n  {log.message()}" if log.first else ""
+        raise UserError(f"{names}: no pair to train on ({sum(reading.rows):,} rows read).{reasons}{shown}")
+    return reading.mixed(kept, seed)
+
+
+class Reading:
+    """What has been read so far: the usable pairs on disk, and an account of the others."""
+
+    def __init__(self, suites: HeldOut, control: Any) -> None:
+        self.suites, self.control = suites, control
+        self.store, self.log = PairStore(), FindingLog()
+        self.sources: list[dict[str, Any]] = []
+        self.rows: list[int] = []
+        self.overlaps: list[dict[str, Any]] = []
+
+    def read(self, source: dict[str, Any], number: int) -> None:
+        """Read one source to its end, or to what cannot be read."""
+        rows = 0
+        for where, row in read_source(source):
+            rows += 1
+            finding = row if isinstance(row, Finding) else self.take(row, where, number)
+            if finding is not None:
+                self.log.add(finding)
+        self.sources.append(source)
+        self.rows.append(rows)
+
+    def take(self, row: Any, where: str, number: int) -> Finding | None:
+        """Keep a row, or say why not."""
+        try:
+            pair = parse_row(row, where, number)
+        except BadRow as bad:
+            return bad.at(where)
+        finding = self.reason_to_drop(pair)
+        if finding is None:
+            self.store.append(pair)
+        return finding
+
+    def reason_to_drop(self, pair: Pair) -> Finding | None:
+        """Why a well-formed pair is not trained on, or None."""
+        texts = (pair.chosen, pair.rejected, *(message["content"] for message in pair.prompt))
+        if found := next(filter(None, map(self.control.search, texts)), None):
+            detail = f"the text holds {found.group()!r}, which a chat template would read as its own"
+            return Finding(pair.where, "control token", detail, "Remove it from the text.")
+        if normalise(pair.chosen) == normalise(pair.rejected):
+            return Finding(pair.where, "chosen equals rejected", "", "Remove the row: it teaches nothing.")
+        if (overlap := self.suites.overlap(pair)) is None:
+            return None
+        if len(self.overlaps) < FindingLog.MOST:
+            self.overlaps.append({"where": pair.where, **overlap.record()})
+        return Finding(pair.where, OVERLAP, str(overlap), "Nothing to mend: it would leak into the scores.")
+
+    def without_duplicates(self) -> np.ndarray:
+        """Places of one of each set of equal rows, ascending; the others are entered as findings."""
+        digests = self.store.digests.view(f"V{self.store.digests.shape[1]}").ravel() if len(self.store) else np.zeros(0)
+        _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)  # the first: of the first source
+        for place in np.flatnonzero(first[inverse] != np.arange(len(digests))).tolist():
+            original = self.store[int(first[inverse[place]])].where
+            self.log.add(Finding(self.store[place].where, DUPLICATE, f"the same as {original}", "Remove the row."))
+        return np.sort(first)
+
+    def mixed(self, kept: np.ndarray, seed: int) -> Preferences:
+        """The pairs that the mix takes, ordered by their content."""
+        usable = self.store.take(kept)
+        numbers = usable.sources
+        drawn = draw_mix(usable.digests, numbers, self.sources, seed)
+        pairs = usable.take(drawn).take(order_of(usable.digests[drawn]))
+        counts = np.bincount(numbers[drawn], minlength=len(self.sources)).tolist()
+        account = [
+            {**source, "rows": rows, "kept": count}
+            for source, rows, count in zip(self.sources, self.rows, counts, strict=True)
+        ]
+        missed = len(kept) - len(drawn)
+        dropped = self.log.counts + (Counter({NOT_DRAWN: missed}) if missed else Counter())
+        return Preferences(pairs, account, dropped, pairs.fingerprint(), self.log, self.overlaps)

@@ -1,0 +1,3 @@
+"""shim"""
+
+from training.preferences.old import pin, read_source
