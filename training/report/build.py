@@ -10,6 +10,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ EXAMPLE_CHARACTERS = 400
 SHOWN_FINDINGS = 1000
 SHOWN_GROUPS = 20
 SHOWN_OVERLAPS = 1000
+MOST_LANGUAGES = 40
+LABEL_CHARACTERS = 40
 PARTS = ("prompt", "chosen", "rejected")
 LABELS = {"topics": "topic", "faults": "fault"}
 
@@ -68,7 +71,9 @@ def survey(pairs: Sequence[Pair]) -> Survey:
     limit = (1 << 64) * REFUSAL_SAMPLE // len(pairs) if len(pairs) > REFUSAL_SAMPLE else None
     numbers: dict[str, int] = {}
     for pair in pairs:
-        language = language_of(pair)
+        language = language_of(pair)[:LABEL_CHARACTERS]
+        if language not in numbers and len(numbers) >= MOST_LANGUAGES:  # labels that are no languages
+            language = "other"
         found.pairs += 1
         found.languages[language] += 1
         found.language.add(numbers.setdefault(language, len(numbers)))
@@ -119,7 +124,7 @@ def data_report(
         "kept": len(data.pairs),
         "sources": data.sources,
         "dropped": dict(data.dropped),
-        "languages": dict(found.languages),
+        "languages": {name: found.languages[name] for name in by_size(found.languages)},
         **{name: most_common(counts) for name, counts in found.labels.items()},
         "multi_turn": found.pairs - found.turns[1],
         "with_system": found.systems,
@@ -128,7 +133,7 @@ def data_report(
         **contrasts(found),
         "duplicates": duplicates(data, relations),
         "overlap": [shown_overlap(one) for one in data.overlaps[:SHOWN_OVERLAPS]],
-        "findings": [shown_finding(one) for one in data.log.first[:SHOWN_FINDINGS]],
+        "findings": [shown_finding(one, data.sources) for one in data.log.first[:SHOWN_FINDINGS]],
         "findings_in_all": len(data.log),
         "length_bias": {"characters": longer_bias(characters["chosen"], characters["rejected"]), "tokens": None},
     }
@@ -184,7 +189,9 @@ def contrasts(found: Survey) -> dict[str, Any]:
             "n": sum(counts.values()),
             "of": found.pairs,
             "counts": counts,
-            "by_language": {name: {kind: kinds[kind] for kind in order} for name, kinds in by_language.items()},
+            "by_language": {
+                name: {kind: by_language[name][kind] for kind in order} for name in by_size(found.languages)
+            },
         }
     teaches = report["contrast"]["counts"]["teaches"]
     report["contrast"]["teaches"] = proportion(teaches, report["contrast"]["n"])
@@ -193,6 +200,11 @@ def contrasts(found: Survey) -> dict[str, Any]:
         report[section]["only_rejected"] = proportion(counts["only_rejected"], report[section]["n"])
         report[section]["only_chosen"] = proportion(counts["only_chosen"], report[section]["n"])
     return report
+
+
+def by_size(counts: Counter) -> list[str]:
+    """The keys, the most frequent first, by name where they are as frequent."""
+    return sorted(counts, key=lambda name: (-counts[name], name))
 
 
 def by_kind(data: Preferences, found: Survey, tokens: np.ndarray | None) -> dict[str, Any]:
@@ -270,9 +282,12 @@ def shown_overlap(overlap: dict[str, Any]) -> dict[str, Any]:
     return {key: overlap.get(key) for key in ("where", "suite", "id", "rule", "share")}
 
 
-def shown_finding(finding: Any) -> dict[str, str]:
-    """A finding without long texts of the data."""
-    return {key: shorten(str(getattr(finding, key)), 160) for key in ("where", "reason", "detail", "fix")}
+def shown_finding(finding: Any, sources: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """A finding without long texts of the data, and without the folders of this machine inside its words."""
+    record = {key: str(getattr(finding, key)) for key in ("where", "reason", "detail", "fix")}
+    for source in sources:
+        record["detail"] = record["detail"].replace(f"{Path(source['path']).parent}/", "")
+    return {key: shorten(text, 160) for key, text in record.items()}
 
 
 def suggested_max_length(whole_lengths: Sequence[int], max_length: int) -> dict[str, int] | None:

@@ -9,18 +9,20 @@ attention is W wide, and a head of V words by H:
 Activation checkpointing adds a forward: 2 B (p + c + r) + 4 L W a. Divided by a peak and a share of it this gives seconds.
 
 Shares of the peak:
-- CPU: 0.6 to 1.0 of a matrix product of numpy on this machine. The demo (benchmarks/results/smollm2-demo.training.json: 305 s)
-  reached 0.94 of the 226 GFLOP/s that its two quiet cores gave, the real pairs (benchmarks/results/orpo_step.json, ours,
-  completion, 16 pairs in 95.6 s) 0.86; the optimizer's own work, which small steps feel, is in both. At 226 GFLOP/s the demo is
-  foretold to take 4.8 to 8 minutes. A machine that does other work while it is asked measures less, and foretells more time.
+- CPU: 0.5 to 0.85 of the cores times what numpy's matrix product does on one of them. On two quiet cores (of one pair of hardware
+  threads) one gave 150 GFLOP/s and a product on both 226; the demo (benchmarks/results/smollm2-demo.training.json, 305 s) ran at
+  212, the real pairs (benchmarks/results/orpo_step.json, ours, completion, 16 pairs in 95.6 s) at 195: 0.71 and 0.65 of 300. The
+  optimizer's own work, which small steps feel, is in both. Other work on the machine makes the run longer than is foretold.
 - GPU: 0.22 to 0.40 of the vendor's dense peak: 22 to 32 % are the best figures published for preference training, 39 % is what
   compiled pretraining code reaches on an H100. On the one GPU that was measured, an H200, a plain matrix product gave 790 of 989.
 One device alone; loading, validation and checkpoints are not counted.
 """
 
+import os
+import re
 import shutil
 import subprocess
-import time
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,10 +35,17 @@ from training.plan import count_steps, pack_step, plan_steps
 
 PADDED = (1, 4, 8)  # pairs of a micro-batch, as others batch them
 SAMPLED_STEPS = 50  # whose packing is tried
-CPU_SHARE = (0.6, 1.0)
+CPU_SHARE = (0.5, 0.85)
 GPU_SHARE = (0.22, 0.40)
-PROBE_SECONDS = 0.4
-PROBE_SIZES = (384, 768, 1280)
+PROBE = """
+import time, numpy
+matrix, best, began = numpy.ones((512, 512), numpy.float32), 0.0, time.perf_counter()
+while time.perf_counter() - began < 0.3:
+    started = time.process_time()
+    matrix @ matrix
+    best = max(best, 2 * 512**3 / max(time.process_time() - started, 1e-9))
+print(best)
+"""
 AUTO = "auto"
 THIS_CPU = "cpu"
 
@@ -202,24 +211,22 @@ def arithmetic(
     )
 
 
-def find_device(name: str) -> str:
-    """A key of DEVICES or THIS_CPU. UserError for an unknown name, and for a GPU here that the table lacks."""
+def find_device(name: str) -> str | None:
+    """A key of DEVICES or THIS_CPU; None for `auto` on a machine whose GPU the table lacks. UserError for an unknown name."""
     key = name.strip().lower().replace(" ", "-").replace("_", "-")
     if key in (*DEVICES, THIS_CPU):
         return key
-    known = ", ".join((AUTO, THIS_CPU, *DEVICES))
     if key != AUTO:
-        raise UserError(f"--device {name!r} is not known. Known: {known}.")
+        raise UserError(f"--device {name!r} is not known. Known: {', '.join((AUTO, THIS_CPU, *DEVICES))}.")
     gpu = gpu_here()
-    if gpu is None:
-        return THIS_CPU
-    flat = gpu.lower().replace(" ", "-")
-    found = next((key for key in sorted(DEVICES, key=len, reverse=True) if key.removesuffix("-80g") in flat), None)
-    if found is None:
-        raise UserError(
-            f"this machine's {gpu} is not in the table of devices. Give the nearest with --device: {known}."
-        )
-    return found
+    return THIS_CPU if gpu is None else known_gpu(gpu)
+
+
+def known_gpu(name: str) -> str | None:
+    """The key of a GPU by the name that its driver gives it: "NVIDIA A100-SXM4-80GB" is a100-80g."""
+    words = {word.removesuffix("b") for word in re.findall(r"[a-z]*\d+[a-z]*|pcie", name.lower())}
+    found = [key for key in DEVICES if set(key.removeprefix("rtx-").split("-")) <= words]
+    return max(found, key=len, default=None)
 
 
 def gpu_here() -> str | None:
@@ -232,23 +239,22 @@ def gpu_here() -> str | None:
 
 
 def matrix_speed() -> float:
-    """FLOP/s of this machine's best fp32 matrix product within PROBE_SECONDS, on the cores that numpy uses."""
-    numbers = np.random.default_rng(0)
-    held = [numbers.random((size, size), dtype=np.float32) for size in PROBE_SIZES]
-    best, began = 0.0, time.perf_counter()
-    while time.perf_counter() - began < PROBE_SECONDS:
-        for size, matrix in zip(PROBE_SIZES, held, strict=True):
-            started = time.perf_counter()
-            matrix @ matrix
-            best = max(best, 2 * size**3 / (time.perf_counter() - started))
-    return best
+    """FLOP/s of an fp32 matrix product of numpy on one core, by CPU time, so that other work hardly counts; times the cores.
+
+    In a process of its own, since the number of threads is settled when numpy is imported.
+    """
+    environment = os.environ | dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+    asked = [sys.executable, "-c", PROBE]
+    done = subprocess.run(asked, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return float(done.stdout) * cores
 
 
 def run_time(flops: float, device: str, precision: str, speed: float | None = None) -> dict[str, Any]:
     """From `flops` a range of seconds on a device: low and high by the shares of its peak. `speed`: FLOP/s, where it is known."""
     if device == THIS_CPU:
         peak, shares, name = speed or matrix_speed(), CPU_SHARE, "this machine's CPU"
-        basis = "share of a matrix product of numpy, measured here and now"
+        basis = "share of what its cores do in a matrix product of numpy, measured here and now"
     else:
         found = DEVICES[device]
         peak = speed or 1e12 * (found.bf16 if precision == "bf16" else found.fp32)
