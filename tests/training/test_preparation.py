@@ -108,11 +108,12 @@ def test_a_run_reports_what_it_cut(recipe, tmp_path, capsys):
     assert (whole["kept"], whole["cut"], whole["dropped"], whole["suggested_max_length"]) == (11, {}, {}, None)
 
 
-def test_inspect_pairs_tells_tokens_where_the_model_is_here(recipe, capsys):
-    assert inspect_pairs.main([str(recipe)]) == 0
+def test_inspect_pairs_tells_tokens_where_the_model_is_here(recipe, tmp_path, capsys):
+    out = ["--output", str(tmp_path / "out"), "--device", "cpu"]
+    assert inspect_pairs.main([str(recipe), *out]) == 0
     told = capsys.readouterr()
-    assert "max_length 80:" in told.out
+    assert "than max_length 80;" in " ".join(told.out.split())
     assert "would cut nothing" in told.err
     assert "dropped: prompt fills max_length" in told.out
-    assert inspect_pairs.main([yaml.safe_load(recipe.read_text())["dataset"]]) == 0
+    assert inspect_pairs.main([yaml.safe_load(recipe.read_text())["dataset"], *out]) == 0
     assert "max_length" not in capsys.readouterr().out

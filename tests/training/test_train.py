@@ -192,11 +192,18 @@ def test_help_is_quick_and_torch_free():
     assert time.monotonic() - started < 1.0 * float(os.environ.get("TEST_SLOWNESS", "3"))
 
 
-def test_inspect_pairs(recipe, capsys):
+def test_inspect_pairs_tells_of_the_pairs_what_a_run_tells(recipe, tmp_path, capsys):
     from training import inspect_pairs
 
-    assert inspect_pairs.main([str(recipe)]) == 0
-    assert "11 rows, 11 kept" in capsys.readouterr().out
+    assert inspect_pairs.main([str(recipe), "--output", str(tmp_path / "data"), "--device", "cpu"]) == 0
+    assert "11 rows → 11 kept" in capsys.readouterr().out
+    assert train.main([str(recipe), "--output", str(tmp_path / "run"), "--max_steps", "1"]) == 0
+    asked = [str(recipe), "--output", str(tmp_path / "data"), "--device", "cpu", "--max_steps", "1"]
+    assert inspect_pairs.main(asked) == 0
+    told, ran = (json.loads((tmp_path / name / "data_report.json").read_text()) for name in ("data", "run"))
+    for key in ("time", "flops", "layer_parameters"):
+        del told["cost"][key]
+    assert told == ran
 
 
 def test_demo_data_is_what_its_readme_says():

@@ -3,8 +3,10 @@
 from collections import Counter
 from typing import Any, NamedTuple
 
+from training.report.text import shorten
+
 FEW = 0.02  # share of a language's pairs below which "teaches the language" is few
-BIAS = 0.6  # share of pairs whose chosen is the longer one, from which length itself is taught (or 1 - BIAS, the other way)
+BIAS = 0.6  # share of pairs whose chosen is the longer one, from which length itself is taught (or the shorter one)
 LANGUAGES = {"zh": "Chinese", "en": "English"}
 
 
@@ -40,7 +42,7 @@ def tongue(name: str) -> str:
 
 def drops(report: dict[str, Any]) -> list[Alarm]:
     return [
-        Alarm(True, f"{count:,} of {report['rows']:,} rows dropped: {reason}")
+        Alarm(True, f"{count:,} of {report['rows']:,} rows dropped: {shorten(reason, 120)}")
         for reason, count in Counter(report["dropped"]).most_common()
     ]
 
@@ -49,7 +51,7 @@ def overlaps(report: dict[str, Any]) -> list[Alarm]:
     suites = Counter(one["suite"] for one in report["overlap"])
     if not suites:
         return []
-    named = ", ".join(f"{suite} {count:,}" for suite, count in suites.most_common())
+    named = ", ".join(f"{shorten(str(suite), 60)} {count:,}" for suite, count in suites.most_common())
     return [
         Alarm(
             True, f"{suites.total():,} rows overlap a set to evaluate on ({named}). They were removed before training."
@@ -108,11 +110,13 @@ def sides(report: dict[str, Any]) -> list[Alarm]:
 def length(report: dict[str, Any]) -> list[Alarm]:
     unit = "tokens" if report["length_bias"]["tokens"] else "characters"
     bias = report["length_bias"][unit]
-    if not bias or (1 - BIAS < bias["value"] < BIAS):
+    if not bias:
         return []
-    word = "longer" if bias["value"] >= BIAS else "shorter"
-    share = percent(bias["value"] if word == "longer" else 1 - bias["value"] - bias["equal"] / bias["n"])
-    text = f"Chosen is the {word} answer in {share} of the pairs ({bias['median_ratio']:.2f} times rejected at the median): length is taught too."
+    shorter = 1 - bias["value"] - bias["equal"] / bias["n"]
+    word, share = ("longer", bias["value"]) if bias["value"] >= BIAS else ("shorter", shorter)
+    if share < BIAS:
+        return []
+    text = f"Chosen is the {word} answer in {percent(share)} of the pairs ({bias['median_ratio']:.2f} times rejected at the median): length is taught too."
     return [Alarm(False, text)]
 
 

@@ -279,7 +279,8 @@ def near_groups(near: np.ndarray) -> list[list[int]]:
 
 
 def shown_overlap(overlap: dict[str, Any]) -> dict[str, Any]:
-    return {key: overlap.get(key) for key in ("where", "suite", "id", "rule", "share")}
+    found = {key: overlap.get(key) for key in ("where", "suite", "id", "rule", "share")}
+    return {key: shorten(value, 200) if isinstance(value, str) else value for key, value in found.items()}
 
 
 def shown_finding(finding: Any, sources: Sequence[dict[str, Any]]) -> dict[str, str]:

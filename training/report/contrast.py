@@ -172,10 +172,10 @@ def _chinese(text: str, allowed: frozenset[str]) -> Tongue:
     """An answer of which ZH_SHARE is Chinese and that does not open in another language is Chinese."""
     han, foreign, ordinary, other = _count(text, allowed)
     if not han:
-        grammar = FUNCTION_WORDS["English"].intersection(word.lower() for word in _TOKEN.findall(text[:HEAD]))
-        return (
-            _latin(text) if ordinary > 0 or other or len(grammar) > 1 else Tongue(None, False)
-        )  # names alone are not judged
+        words = _LETTERS.findall(text)
+        said = any(word.islower() and len(word) > 2 and word not in LOAN_TERMS for word in words)
+        grammar = FUNCTION_WORDS["English"].intersection(word.lower() for word in words)
+        return _latin(text) if said or other or len(grammar) > 1 else Tongue(None, False)  # names alone are not judged
     weight = han / HAN_PER_WORD
     if other > weight:
         return Tongue("other", False)

@@ -1,18 +1,17 @@
 """The report as a table for a terminal of 80 columns: what is alarming first, then what is there, then what it costs."""
 
 import sys
-import textwrap
 from typing import Any
 
 from training.report.alarms import alarms, percent, tongue
 from training.report.cost import between
-from training.report.text import pad, visible, wrap_path
+from training.report.text import pad, shorten, visible, wrap, wrap_path
 
 COLUMNS = 80
 WIDTHS = (10, 10, 10, 10, 10, 13)
 BARS, PLAIN_BARS = " ▁▂▃▄▅▆▇█", " .:-=+*#@"
 PLAIN = str.maketrans(
-    {"…": "~", "→": ">", "×": "x", "█": "#", "·": ".", "“": '"', "”": '"', "’": "'", "—": "-", "–": "-"}
+    {"\u00a0": " ", "…": "~", "→": ">", "×": "x", "█": "#", "·": ".", "“": '"', "”": '"', "’": "'", "—": "-", "–": "-"}
 )
 BOLD, RED, OFF = "\033[1m", "\033[31m", "\033[0m"
 
@@ -57,7 +56,7 @@ def warnings(report: dict[str, Any]) -> list[str]:
     found = []
     for alarm in alarms(report):
         sign = "  ! " if alarm.grave else "  · "
-        found += textwrap.wrap(visible(alarm.text), COLUMNS, initial_indent=sign, subsequent_indent="    ")
+        found += wrap(visible(alarm.text), COLUMNS, sign, "    ")
     return found or ["  nothing dropped, no overlap, nothing cut"]
 
 
@@ -74,8 +73,8 @@ def sources(report: dict[str, Any]) -> list[str]:
     table.append(f"  {report['multi_turn']:,} with several turns, {report['with_system']:,} with a system turn")
     for kind in ("topics", "faults"):
         if counts := report[kind]:
-            told = ", ".join(f"{visible(label)} {count:,}" for label, count in list(counts.items())[:8])
-            table += textwrap.wrap(f"{kind}: {told}", COLUMNS, initial_indent="  ", subsequent_indent="    ")
+            told = ", ".join(f"{shorten(label, 24)} {count:,}" for label, count in list(counts.items())[:8])
+            table += wrap(f"{kind}: {told}", COLUMNS, "  ", "    ")
     return table
 
 
@@ -147,11 +146,11 @@ def costs(report: dict[str, Any]) -> list[str]:
     if "time" in cost:
         time = cost["time"]
         low, high = (f"{100 * share:.0f}" for share in time["share"])
-        table += textwrap.wrap(
+        table += wrap(
             f"{between(time['low_seconds'], time['high_seconds'])} on {time['device']} ({low} to {high} % of "
             f"{time['peak_tflops']:,g} TFLOP/s)",
             COLUMNS,
-            initial_indent="  ",
-            subsequent_indent="    ",
+            "  ",
+            "    ",
         )
     return table

@@ -8,7 +8,7 @@ import unicodedata
 
 from eval.report.visible_text import visible
 
-__all__ = ["pad", "shorten", "visible", "width", "wrap_path"]
+__all__ = ["pad", "shorten", "visible", "width", "wrap", "wrap_path"]
 
 
 def shorten(text: str, length: int, end: str = " …") -> str:
@@ -36,6 +36,24 @@ def pad(text: str, columns: int, right: bool = False) -> str:
         text += "…"
     space = " " * (columns - width(text))
     return space + text if right else text + space
+
+
+def wrap(text: str, columns: int, first: str = "", rest: str = "") -> list[str]:
+    """The text in lines of so many columns at most, broken at spaces, else in a word; `first` and `rest` begin the lines."""
+    lines, line = [], first
+    for word in text.split():
+        gap = "" if line in (first, rest) else " "
+        if width(line + gap + word) > columns and gap:
+            lines.append(line)
+            line, gap = rest, ""
+        line += gap + word
+        while width(line) > columns:
+            cut = len(line)
+            while width(line[:cut]) > columns:
+                cut -= 1
+            lines.append(line[:cut])
+            line = rest + line[cut:]
+    return [*lines, line] if line.strip() else lines
 
 
 def wrap_path(text: str, columns: int) -> str:
