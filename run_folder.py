@@ -126,12 +126,15 @@ def source_state(root: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a file that takes its final name only if the block ends without an error; mode is "w" (UTF-8) or "wb"."""
+    """Open a file that takes its final name only if the block ends without an error; mode is "w" (UTF-8) or "wb".
+
+    `stream.name` is where it lies meanwhile, for a library that writes to a path.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_left_parts(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
-        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as stream:
+        with open(name, mode, encoding=None if "b" in mode else "utf-8", opener=lambda *_: handle) as stream:
             _lock(stream.fileno())
             yield stream
             stream.flush()

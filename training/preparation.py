@@ -11,7 +11,8 @@ import numpy as np
 
 from command import UserError
 from run_folder import write_json
-from training.encoding import CONTROL, UNFIT, EncodedPair, Encoding, control_pattern, pair_texts
+from training.encoded_pairs import EncodedPairs
+from training.encoding import CONTROL, UNFIT, Encoding, control_pattern, pair_texts
 from training.preferences import Pair, Preferences
 from training.preferences.findings import Finding, count_words, list_findings
 from training.preferences.relations import relate
@@ -24,7 +25,7 @@ SHOWN_NOTES = 5
 
 def prepare_pairs(
     data: Preferences, tokenizer: Any, recipe: Recipe, run_dir: Path, strict: bool = False
-) -> tuple[list[EncodedPair], Preferences, Preferences]:
+) -> tuple[EncodedPairs, Preferences, Preferences]:
     """Token ids of the pairs that fit, those to train on first, and both kinds of pairs.
 
     Writes data_report.json and says what was kept, dropped, cut, held out. UserError if `strict` and a pair is left out.
@@ -33,7 +34,7 @@ def prepare_pairs(
     usable = data.only(encoding.kept, encoding.dropped)
     relations = relate(usable.pairs)
     kept, held_out, order = hold_out(usable, relations.groups, recipe)
-    encoded = [encoding.pairs[index] for index in order]
+    encoded = encoding.pairs.take(order)
     report = data_report(kept, encoded[: len(kept.pairs)], encoding, data.sha256, recipe.max_length)
     if recipe.validation:
         report["validation"] = held_out_report(held_out)
