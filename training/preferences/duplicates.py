@@ -18,7 +18,7 @@ from typing import Self
 import numpy as np
 from rensa import RMinHash
 
-from training.preferences.shingles import BASE, WALL, grams, hash_tokens, mix, powers, spans
+from training.preferences.shingles import BASE, grams, hash_tokens, mix, powers, spans, walled
 from training.preferences.text import normalise
 
 NEAR = 0.8
@@ -53,7 +53,7 @@ class NearDuplicates:
 
     def add(self, text: str) -> None:
         """The next row: all turns of the prompt but the system turn, joined."""
-        self.waiting.append(text.replace(WALL, " "))
+        self.waiting.append(text)
         self.rows += 1
         self.characters += len(text)
         if self.characters >= BUFFERED:
@@ -93,7 +93,7 @@ class NearDuplicates:
 
 def records(texts: list[str]) -> np.ndarray:
     """(n,) ROW: the key of the whole text and its bands."""
-    hashed = hash_tokens(WALL + WALL.join(texts) + WALL, signs=True)
+    hashed = hash_tokens(walled(texts), signs=True)
     keys = spans(hashed.hashes, hashed.walls[:-1], hashed.walls[1:])
     for i in np.flatnonzero(np.diff(hashed.walls) == 1):
         keys[i] = key_of_no_tokens(texts[i])
@@ -114,7 +114,7 @@ def key_of_no_tokens(text: str) -> int:
 
 def shingles(text: str) -> np.ndarray:
     """The set that two texts are compared by: (n,) uint64, sorted."""
-    hashed = hash_tokens(WALL + text.replace(WALL, " ") + WALL, signs=True)
+    hashed = hash_tokens(walled([text]), signs=True)
     if len(hashed.hashes) == 2:
         return np.array([key_of_no_tokens(text)], np.uint64)
     return np.unique(grams(hashed.hashes, 2))

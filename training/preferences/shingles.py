@@ -6,6 +6,7 @@ on every platform. Two different n-grams share one with a probability of 2^-64, 
 """
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -46,6 +47,11 @@ def hash_tokens(text: str, signs: bool = False) -> Hashed:
     starts, ends = (alone | first).nonzero()[0], (alone | last).nonzero()[0] + 1
     hashes = mix(spans(values_of_characters()[codes], starts, ends))
     return Hashed(plain, hashes, starts, ends, (kinds[starts] == WALLED).nonzero()[0])
+
+
+def walled(texts: Sequence[str]) -> str:
+    """Texts with a wall before, between and behind them."""
+    return WALL + WALL.join(text.replace(WALL, " ") for text in texts) + WALL
 
 
 def grams(hashes: np.ndarray, size: int) -> np.ndarray:
