@@ -25,7 +25,7 @@ NEAR = 0.8
 BANDS, ROWS = 16, 4  # 64 minima a text, 4 bytes of each band on disk
 SEED = 20260101
 ROW = np.dtype([("key", "<u8"), ("bands", "<u4", (BANDS,))])  # 72 bytes a row on disk
-BUFFERED = 1 << 18  # characters that are hashed in one go
+BUFFERED, BUFFERED_ROWS = 1 << 17, 1 << 12  # characters and texts that are hashed in one go
 READ = 1 << 16  # rows that are read from disk in one go
 COMPARED = 8  # comparisons a row and band at the most
 REMEMBERED = 1 << 22  # hashes of texts that were asked for: 32 MiB
@@ -56,7 +56,7 @@ class NearDuplicates:
         self.waiting.append(text)
         self.rows += 1
         self.characters += len(text)
-        if self.characters >= BUFFERED:
+        if self.characters >= BUFFERED or len(self.waiting) >= BUFFERED_ROWS:
             self.write()
 
     def write(self) -> None:

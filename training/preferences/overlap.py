@@ -17,8 +17,10 @@ SIZE = 13
 NEAR = 0.4
 LEAST_SHARED = 5
 BOILERPLATE = 3  # what so many texts of one set share is its instruction, not its content
+TELLING = 5  # of the 13 tokens
 LEAST_WHOLE = 8  # tokens of an answer that is an eval text to be more than a coincidence
 SHOWN = 200  # characters of a text in a finding
+PORTION = 1 << 17  # characters that are looked at in one go, some 10 MiB of arrays
 FILTER_BITS = 24  # 16 MiB: a hash that is not there is turned down in one look-up
 
 
@@ -106,7 +108,8 @@ class HeldOut:
 
     def __init__(self, texts: Sequence[HeldText]) -> None:
         self.texts = texts
-        hashed = [hash_tokens(text.text.replace(WALL, " ")).hashes for text in texts]
+        tokens = [hash_tokens(text.text.replace(WALL, " ")) for text in texts]
+        hashed = [one.hashes for one in tokens]
         keys = [np.append(spans(h, np.array([0]), np.array([len(h)])), grams(h, SIZE)) for h in hashed]
         common = boilerplate(keys, [text.suite for text in texts])
         self.whole: dict[int, int] = {}
@@ -115,7 +118,8 @@ class HeldOut:
                 self.whole.setdefault(key, number)
         self.wholes = Index([np.array(list(self.whole), np.uint64)])
         without = np.array(sorted(common), np.uint64)
-        self.grams = Index([np.setdiff1d(key[1:], without) for key in keys])
+        told = [key[1:][telling(one)] for key, one in zip(keys, tokens, strict=True)]
+        self.grams = Index([np.setdiff1d(one, without) for one in told])
         asked = [grams(h, 2)[: 0 if text.answer else None] for text, h in zip(texts, hashed, strict=True)]
         kept = [bigrams[outside(key[1:], without)[: len(bigrams)]] for bigrams, key in zip(asked, keys, strict=True)]
         self.bigrams = Index([distinct(bigrams) for bigrams in kept])
@@ -131,9 +135,10 @@ class HeldOut:
 
     def overlaps(self, pairs: Sequence[Pair]) -> list[Overlap | None]:
         """`overlap` of each; many at once are faster, some hundreds are enough."""
+        return [overlap for few in portions(pairs) for overlap in self.overlaps_of_few(few)]
+
+    def overlaps_of_few(self, pairs: Sequence[Pair]) -> list[Overlap | None]:
         found: list[Overlap | None] = [None] * len(pairs)
-        if not pairs:
-            return found
         places = Places.of(pairs)
         for rule in (self.find_whole, self.find_grams, self.find_near):
             for place, overlap in rule(places):
@@ -198,6 +203,19 @@ def held_out(suites: Path = SUITES, extra: Sequence[Path] = ()) -> HeldOut:
     return HeldOut.of([*files, *extra])
 
 
+def portions(pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
+    """Some pairs at a time: PORTION characters and the pair that goes beyond them."""
+    few, characters = [], 0
+    for pair in pairs:
+        few.append(pair)
+        characters += len(pair.chosen) + len(pair.rejected) + sum(len(message["content"]) for message in pair.prompt)
+        if characters >= PORTION:
+            yield few
+            few, characters = [], 0
+    if few:
+        yield few
+
+
 def place_names(pair: Pair) -> list[str]:
     """The names of a pair's texts: turns are numbered by role where a role has several."""
     roles = [message["role"] for message in pair.prompt]
@@ -225,6 +243,17 @@ def boilerplate(keys: Sequence[np.ndarray], suites: Sequence[str]) -> set[int]:
         values, counts = np.unique(np.concatenate(own), return_counts=True)
         common.update(values[counts >= BOILERPLATE].tolist())
     return common
+
+
+def telling(hashed: Hashed) -> np.ndarray:
+    """Which 13-grams hold TELLING different tokens that are no numbers: 1 to 13, or 哈 and nothing else, say nothing."""
+    count = len(hashed.hashes) - SIZE + 1
+    if count < 1:
+        return np.empty(0, bool)
+    numbers = np.array([hashed.text[start].isdecimal() for start in hashed.starts.tolist()])
+    windows = np.lib.stride_tricks.sliding_window_view(np.where(numbers, 0, hashed.hashes), SIZE)
+    windows = np.sort(windows, axis=1)
+    return (windows[:, 1:] != windows[:, :-1]).sum(axis=1) + (windows[:, 0] != 0) >= TELLING
 
 
 def outside(keys: np.ndarray, common: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ NOTHING, WORD, ALONE, WALLED = range(4)  # what a character is: of no token, of 
 BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so it has an inverse modulo 2^64
 INVERSE = np.uint64(pow(int(BASE), -1, 1 << 64))
 CHARACTERS = 0x110000
+REMEMBERED = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,15 @@ def mix(values: np.ndarray) -> np.ndarray:
 
 
 def powers(base: np.uint64, count: int) -> np.ndarray:
-    """base^0, base^1, …, `count` of them; made by powers of two and remembered."""
-    return powers_to(base, 1 << max(10, count.bit_length()))[:count]
+    """base^0, base^1, …, `count` of them; remembered up to REMEMBERED, 8 MiB."""
+    return remembered_powers(base)[:count] if count <= REMEMBERED else powers_to(base, count)
 
 
 @cache
+def remembered_powers(base: np.uint64) -> np.ndarray:
+    return powers_to(base, REMEMBERED)
+
+
 def powers_to(base: np.uint64, count: int) -> np.ndarray:
     return np.cumprod(np.concatenate([np.ones(1, np.uint64), np.full(count - 1, base)]), dtype=np.uint64)
 

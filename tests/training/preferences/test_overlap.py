@@ -100,6 +100,12 @@ def test_a_shared_instruction_is_not_content(tmp_path):
     assert told(HeldOut.of([write(tmp_path / "two.jsonl", rows[:2])]).overlap(row))[1] == "13-gram"
 
 
+@pytest.mark.parametrize("shared", [" ".join(map(str, range(30))), "哈" * 30, "1 + 2 = 3, 4 + 5 = 9, " * 4])
+def test_numbers_and_repetition_say_nothing(tmp_path, shared):
+    held = HeldOut.of([write(tmp_path / "a.jsonl", [{"id": 1, "prompt": f"{FILLER}{shared}"}])])
+    assert held.overlap(pair("数一数", chosen=f"好的：{shared}")) is None
+
+
 def test_many_at_once_are_as_one_by_one(held):
     pairs = [pair("天空为什么是红色的？"), pair(FILLER), pair("水"), pair(FILLER, rejected=f"{FILLER}{LONG}{FILLER}")]
     found = held.overlaps(pairs)
