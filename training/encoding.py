@@ -14,7 +14,7 @@ from typing import Any
 from command import UserError
 from inference.rules import turn_terminator
 from training.encoded_pairs import EncodedPair, EncodedPairs, EncodedWriter
-from training.preferences.pair import Pair
+from training.preferences.pair import Pair, pair_texts
 
 BATCH = 1024  # pairs whose texts are rendered and tokenised together; more only costs memory
 UNFIT = "prompt fills max_length"
@@ -176,7 +176,3 @@ def control_tokens(tokenizer: Any) -> list[str]:
 def control_pattern(tokenizer: Any) -> re.Pattern:
     """One pattern that finds any control token in a text, in one pass however many there are (Llama-3: 256)."""
     return re.compile("|".join(map(re.escape, control_tokens(tokenizer))) or r"(?!)")  # (?!) matches nowhere
-
-
-def pair_texts(pair: Pair) -> tuple[str, ...]:
-    return (pair.chosen, pair.rejected, *(message["content"] for message in pair.prompt))

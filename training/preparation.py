@@ -12,9 +12,10 @@ import numpy as np
 from command import UserError
 from run_folder import write_json
 from training.encoded_pairs import EncodedPairs
-from training.encoding import CONTROL, UNFIT, Encoding, control_pattern, pair_texts
+from training.encoding import CONTROL, UNFIT, Encoding, control_pattern
 from training.preferences import Pair, Preferences
 from training.preferences.findings import Finding, count_words, list_findings
+from training.preferences.pair import pair_texts
 from training.preferences.relations import relate
 from training.recipe import Recipe
 from training.record import data_report, held_out_report, suggested_max_length

@@ -25,6 +25,11 @@ class Pair:
         return self.prompt[-1]["content"]
 
 
+def pair_texts(pair: Pair) -> tuple[str, ...]:
+    """Every text of a pair: both answers, then the turns."""
+    return (pair.chosen, pair.rejected, *(message["content"] for message in pair.prompt))
+
+
 def digest(pair: Pair) -> bytes:
     """DIGEST_BYTES of BLAKE2b over prompt, chosen and rejected: what makes two rows the same row."""
     text = json.dumps([pair.prompt, pair.chosen, pair.rejected], ensure_ascii=False)

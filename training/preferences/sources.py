@@ -1,3 +1,1 @@
-"""shim"""
-
-from training.preferences.old import pin, read_source
+from training.preferences.old import pin, read_source  # noqa
