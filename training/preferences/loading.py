@@ -18,10 +18,11 @@ from command import UserError
 from training.preferences.control_tokens import control_pattern
 from training.preferences.findings import BadRow, Finding, FindingLog, count_words
 from training.preferences.forms import parse_row
+from training.preferences.hub import pin
 from training.preferences.mixing import draw_mix, order_of
 from training.preferences.overlap import SUITES, HeldOut, held_out
 from training.preferences.pair import Pair, fingerprint, pair_texts
-from training.preferences.sources import pin, read_source
+from training.preferences.sources import read_source
 from training.preferences.store import PairStore
 from training.preferences.text import normalise
 
