@@ -1,4 +1,4 @@
-"""What the forms have in common is tested with the loading; here the implicit prompt, and hostile values at every key."""
+"""Every form becomes one; what is no pair says why; hostile values at every key."""
 
 import copy
 
@@ -97,3 +97,45 @@ def test_a_role_is_shown_without_its_escape_sequences_and_not_at_length():
         )
     assert len(str(caught.value)) < 200
     assert str(caught.value).isprintable()
+
+
+TURN = {"role": "user", "content": "问"}
+FORMS = {
+    "trl conversational": {"prompt": [TURN], "chosen": [{"role": "assistant", "content": "好"}], "rejected": [{"role": "assistant", "content": "坏"}]},
+    "trl plain": {"prompt": "问", "chosen": "好", "rejected": "坏"},
+    "sharegpt": {"conversations": [{"from": "human", "value": "问"}], "chosen": {"from": "gpt", "value": "好"}, "rejected": {"from": "gpt", "value": "坏"}},
+    "old answer list": {"question": "问", "answer": ["好", "坏"]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_all_forms_become_one(form):
+    pair = parse_row(FORMS[form], "x:1")
+    assert (pair.prompt, pair.chosen, pair.rejected) == ((TURN,), "好", "坏")
+
+
+def test_system_and_history():
+    row = {"system": "S", "conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}, {"from": "human", "value": "c"}], "chosen": "x", "rejected": "y"}  # fmt: skip
+    assert [m["role"] for m in parse_row(row, "x:1").prompt] == ["system", "user", "assistant", "user"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ([], "a row is an object"),
+        ({"chosen": "a", "rejected": "b"}, "has no prompt"),
+        ({"prompt": "p", "chosen": "a"}, "has no `rejected`"),
+        ({"prompt": "p", "chosen": "", "rejected": "b"}, "chosen is empty"),
+        ({"prompt": "p", "chosen": 3, "rejected": "b"}, "`chosen` is a number"),
+        ({"prompt": [], "chosen": "a", "rejected": "b"}, "`prompt` is empty"),
+        ({"prompt": [{"role": "robot", "content": "x"}], "chosen": "a", "rejected": "b"}, "role 'robot'"),
+        ({"prompt": [{"role": "assistant", "content": "x"}], "chosen": "a", "rejected": "b"}, "roles are assistant"),
+        ({"prompt": [TURN, TURN], "chosen": "a", "rejected": "b"}, "roles are user, user"),
+        ({"prompt": "p", "chosen": TURN, "rejected": "b"}, "turn of the user"),
+        ({"prompt": "\ud800", "chosen": "a", "rejected": "b"}, "prompt holds a lone surrogate"),
+        ({"question": "p", "answer": ["a"]}, "list of two texts"),
+    ],
+)
+def test_malformed_rows_say_why(row, message):
+    with pytest.raises(ValueError, match=message):
+        parse_row(row, "x:1")
