@@ -18,6 +18,8 @@ from training.preferences.pair import Pair, pair_texts
 
 BATCH = 1024  # pairs whose texts are rendered and tokenised together; more only costs memory
 UNFIT = "prompt fills max_length"
+GUTTED = "max_length cuts more than half of an answer"
+LEAST_LEFT = 0.5  # of an answer's tokens: one that breaks off earlier teaches to break off
 CONTROL = "control token"  # as training.preferences.loading names it, which looks for those of the known templates
 
 
@@ -88,6 +90,9 @@ def reason_to_leave_out(whole: EncodedPair, fitting: EncodedPair) -> str | None:
         return "chosen equals rejected as tokens"
     if fitting.chosen == fitting.rejected:
         return "chosen equals rejected after cutting"
+    parts = ((whole.chosen, fitting.chosen), (whole.rejected, fitting.rejected))
+    if any(len(left) < LEAST_LEFT * len(all_of_it) for all_of_it, left in parts):
+        return GUTTED
     return None
 
 
