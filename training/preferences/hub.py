@@ -1,8 +1,8 @@
 """Preference data sets of the Hub, at a commit. Only data is read: no code of a repository runs."""
 
+import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from command import UserError
@@ -16,7 +16,8 @@ from training.preferences.text import shown
 def pin(source: dict[str, Any]) -> dict[str, Any]:
     """A Hub data set with its revision resolved to a commit, so that the record says what was read; files as they are."""
     is_commit = re.fullmatch(r"[0-9a-f]{40}", str(source.get("revision")))
-    if Path(source["path"]).exists() or not is_hub_data_set(source["path"]) or is_commit:
+    is_here = os.path.exists(source["path"])  # noqa: PTH110 - pathlib raises for names too long
+    if is_here or is_commit or not is_hub_data_set(source["path"]):
         return source
     import httpx2
     from huggingface_hub import HfApi

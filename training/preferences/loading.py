@@ -24,7 +24,7 @@ from training.preferences.overlap import SUITES, HeldOut, held_out
 from training.preferences.pair import Pair, fingerprint, pair_texts
 from training.preferences.sources import read_source
 from training.preferences.store import PairStore
-from training.preferences.text import normalise
+from training.preferences.text import normalise, shown
 
 NOT_DRAWN = "not drawn (max_rows or weight of the source)"
 DUPLICATE = "exact duplicate"
@@ -81,10 +81,10 @@ def load_preferences(
     if strict and len(log):
         raise UserError(f"{log.message()}\nNothing was trained on or written: --strict stops where any row is dropped.")
     if not len(kept):
-        names = ", ".join(str(source["path"]) for source in sources)
+        names = ", ".join(shown(str(source["path"])) for source in sources)
         reasons = f" Dropped: {count_words(log.counts)}." if log.counts else ""
-        shown = f"\n  {log.message()}" if log.first else ""
-        raise UserError(f"{names}: no pair to train on ({sum(reading.rows):,} rows read).{reasons}{shown}")
+        listed = f"\n  {log.message()}" if log.first else ""
+        raise UserError(f"{names}: no pair to train on ({sum(reading.rows):,} rows read).{reasons}{listed}")
     return reading.mixed(kept, seed)
 
 

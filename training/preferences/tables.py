@@ -116,8 +116,7 @@ def numbered(batches: Iterator["pyarrow.RecordBatch"], what: str, name: str, row
             batch = next(batches, None)
             if batch is None:
                 break
-            batch.validate()
-        for row in batch_rows(batch):
+        for row in batch_rows(batch, what):
             number += 1
             where = f"{name}[{number}]"
             yield where, row.at(where) if isinstance(row, BadRow) else row
@@ -125,17 +124,40 @@ def numbered(batches: Iterator["pyarrow.RecordBatch"], what: str, name: str, row
         raise Unreadable("file cut short", f"it says that it holds {rows:,}", AGAIN)
 
 
-def batch_rows(batch: "pyarrow.RecordBatch") -> Iterator[Any]:
-    """The rows of a batch, a BadRow for one that cannot be had; a batch with a bad row or a large one goes by halves."""
-    rows = converted(batch) if batch.num_rows < 2 or weight(batch) <= LONGEST else None
+def batch_rows(batch: "pyarrow.RecordBatch", what: str) -> Iterator[Any]:
+    """The rows of a batch, a BadRow for one that is not UTF-8. Unreadable if its buffers contradict each other.
+
+    Nothing of a batch is read before it is validated: even its size in bytes is computed from its offsets.
+    """
+    import pyarrow
+
+    try:
+        batch.validate(full=True)
+    except pyarrow.ArrowException as error:
+        if "utf" not in str(error).lower():
+            raise Unreadable(f"not a readable {what} file", first_line(error), AGAIN) from None
+        if batch.num_rows < 2:
+            yield BadRow("not UTF-8", first_line(error))
+        else:
+            half = batch.num_rows // 2
+            yield from batch_rows(batch.slice(0, half), what)
+            yield from batch_rows(batch.slice(half), what)
+    else:
+        yield from valid_rows(batch)
+
+
+def valid_rows(batch: "pyarrow.RecordBatch") -> Iterator[Any]:
+    """The rows of a valid batch, a BadRow for one that Python cannot have; a large batch, or one with such a row, by halves."""
+    large = weight(batch) > LONGEST
+    rows = None if large and batch.num_rows > 1 else converted(batch)
     if isinstance(rows, list):
         yield from rows
     elif batch.num_rows < 2:
         yield rows
     else:
         half = batch.num_rows // 2
-        yield from batch_rows(batch.slice(0, half))
-        yield from batch_rows(batch.slice(half))
+        yield from valid_rows(batch.slice(0, half))
+        yield from valid_rows(batch.slice(half))
 
 
 def shares(batch: "pyarrow.RecordBatch") -> bool:
@@ -144,19 +166,17 @@ def shares(batch: "pyarrow.RecordBatch") -> bool:
 
 
 def weight(batch: "pyarrow.RecordBatch") -> int:
-    """Bytes that the rows of a batch may have as Python objects."""
+    """Bytes that the rows of a valid batch may have as Python objects."""
     return batch.nbytes * (batch.num_rows if shares(batch) else 1)
 
 
 def converted(batch: "pyarrow.RecordBatch") -> list[Any] | BadRow:
-    """The rows as Python objects, or what is wrong with one of them."""
+    """The rows of a valid batch as Python objects, or what is wrong with one of them."""
     import pyarrow
 
+    if batch.num_rows == 1 and batch.nbytes > LONGEST and not shares(batch):
+        return BadRow("too long", f"a row of more than {LONGEST >> 20} MiB", "Remove the row.")
     try:
-        batch.validate(full=True)
-        if batch.num_rows == 1 and batch.nbytes > LONGEST and not shares(batch):
-            return BadRow("too long", f"a row of more than {LONGEST >> 20} MiB", "Remove the row.")
         return batch.to_pylist()
     except (pyarrow.ArrowException, ValueError, OverflowError, TypeError, KeyError, RecursionError) as error:
-        reason = "not UTF-8" if "utf" in str(error).lower() else "damaged row"
-        return BadRow(reason, first_line(error))
+        return BadRow("damaged row", first_line(error))
