@@ -1,81 +1,146 @@
-"""Report on a preference data set without training.
+"""Report on preference data without training.
 
-    python -m training.inspect_pairs PATH_OR_RECIPE
+    python -m training.inspect_pairs PATH_OR_RECIPE [--model MODEL] [--device NAME] [--output DIR] [--strict] [--json]
 
-Checks every row and prints what was kept, what was dropped and why, topics, faults and lengths in characters. Of a
-recipe whose model is on this disk also the lengths in tokens, and what its max_length cuts.
+Checks every row and says what is kept, dropped and why, what the pairs teach, which are duplicates, twins, or overlap the suites
+to evaluate on. With a model (a recipe's, or --model) also in tokens: what max_length cuts, and what a run costs. Prints a table and
+writes DIR/ (default runs/NAME-data): data_report.json, data_report.html, and dropped.jsonl with every row that is left out.
 """
 
 import argparse
-import statistics
+import os
+import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
-from command import run_command
+from command import UserError, run_command
 from inference.loading import Source, resolve
-from training.preferences import Preferences, load_preferences
-from training.recipe import Recipe, load_recipe
+from training.recipe import Recipe, check_recipe, load_recipe, parse_overrides
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m training.inspect_pairs", description="Report on preference data.", allow_abbrev=False
+        prog="python -m training.inspect_pairs",
+        description="Report on preference data.",
+        epilog="Any key of a recipe can be set on the command line, as for training.train: --seed 7",
+        allow_abbrev=False,
     )
-    parser.add_argument("source", help="a recipe (.yaml), a data file (.json, .jsonl, .parquet) or a Hub data set")
+    parser.add_argument("source", help="a recipe (.yaml), a data file or folder, or a Hub data set ORG/NAME")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where to write (default: runs/NAME-data)")
+    parser.add_argument("--model", metavar="MODEL", help="whose tokenizer counts (of a recipe: instead of its own)")
+    parser.add_argument("--max-length", type=int, metavar="N", help="tokens of a prompt and an answer (a file's: 2048)")
+    parser.add_argument("--device", default="auto", metavar="NAME", help="for the estimate of time (default: this one)")
+    parser.add_argument("--strict", action="store_true", help="end with status 2 where any row is left out")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON, write no file and no table")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    source = build_parser().parse_args(argv).source
-    if not source.endswith((".yaml", ".yml")):
-        print("\n".join(report_lines(load_preferences([{"path": source}]))))
-        return 0
-    recipe = load_recipe(Path(source), [])
-    data = load_preferences(recipe.dataset)
-    print("\n".join(report_lines(data)), flush=True)
-    if (model := resolve(recipe.model)).path is not None:
-        print("\n".join(token_lines(data, model, recipe)))
-    return 0
+    options, overrides = build_parser().parse_known_args(argv)
+    recipe = recipe_of(options, overrides)
+    model = resolve(recipe.model) if recipe.model else None
+    name = name_of(options.source, recipe)
+    folder = None if options.json else options.output or Path("runs") / f"{name}-data"
+    if folder is not None:
+        check_folder(folder)
+    from training.report.cost import find_device
+
+    device = find_device(options.device) if model or options.device != "auto" else None
+    if model and device is None:
+        print("this machine's GPU is not in the table: no estimate of time. Give --device.", file=sys.stderr)
+    data = read(recipe, model)
+    if len(data.log):
+        print(data.log.message(), file=sys.stderr, flush=True)
+    report, found, relations, pairs = inspect(data, recipe, model, device)
+    if folder is None:
+        import json
+
+        print(json.dumps({"schema_version": 1, **report}, ensure_ascii=False, indent=1, allow_nan=False))
+    else:
+        write(folder, report, found, relations, pairs, data, name)
+    return 2 if options.strict and len(data.log) else 0
 
 
-def report_lines(data: Preferences) -> list[str]:
-    from training.record import count_labels, language_of
-
-    rows = sum(source["rows"] for source in data.sources)
-    lines = [f"{rows:,} rows, {len(data.pairs):,} kept"]
-    lines += [f"  dropped {count:,}: {reason}" for reason, count in data.dropped.items()]
-    languages: dict[str, int] = {}
-    for pair in data.pairs:
-        languages[language_of(pair)] = languages.get(language_of(pair), 0) + 1
-    tables = {
-        "language": languages,
-        "topic": count_labels(data.pairs, "topic"),
-        "fault": count_labels(data.pairs, "fault"),
-    }
-    for name, counts in tables.items():
-        lines += [f"{name}:", *(f"  {count:6,}  {label}" for label, count in counts.items())] if counts else []
-    for part in ("chosen", "rejected"):
-        sizes = [len(getattr(pair, part)) for pair in data.pairs]
-        lines.append(f"{part}: median {statistics.median(sizes):.0f} characters, longest {max(sizes):,}")
-    return lines
+def recipe_of(options: argparse.Namespace, overrides: list[str]) -> Recipe:
+    """The recipe that is asked about; for bare data one without a model (its `model` is empty), unless --model says which."""
+    if options.max_length is not None and options.max_length < 1:
+        raise UserError(f"--max-length is {options.max_length}; needed: a whole number above 0.")
+    own = [] if options.model is None else ["--model", options.model]
+    own += [] if options.max_length is None else ["--max_length", str(options.max_length)]
+    if options.source.endswith((".yaml", ".yml")):
+        return load_recipe(Path(options.source), [*overrides, *own])
+    values = {"model": "none", "dataset": options.source, "learning_rate": 5e-6, "global_batch_size": 64, "epochs": 1}
+    for key, value in parse_overrides([*overrides, *own]):
+        values[key] = value
+    recipe = check_recipe(values, options.source)
+    return recipe if options.model else without_model(recipe)
 
 
-def token_lines(data: Preferences, model: Source, recipe: Recipe) -> list[str]:
-    """Lengths in tokens as the run would train on them; encode itself tells what is cut and what better length there is."""
+def without_model(recipe: Recipe) -> Recipe:
+    import dataclasses
+
+    return dataclasses.replace(recipe, model="")
+
+
+def name_of(source: str, recipe: Recipe) -> str:
+    return recipe.name or Path(source.rstrip("/")).stem or "pairs"
+
+
+def check_folder(folder: Path) -> None:
+    """UserError, before anything is read, where the report cannot be written."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output {folder} is a file. Give a folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def read(recipe: Recipe, model: Source | None) -> Any:
+    """The pairs of all sources, as train reads them."""
+    from training.preferences import load_preferences
+    from training.preferences.control_tokens import control_tokens_of
+
+    return load_preferences(
+        [*recipe.dataset, *recipe.validation.get("dataset", [])],
+        extra_suites=[Path(file) for file in recipe.held_out],
+        control_tokens=control_tokens_of(model) if model else (),
+        seed=recipe.seed,
+    )
+
+
+def inspect(data: Any, recipe: Recipe, model: Source | None, device: str | None) -> tuple:
+    """(report, survey, relations, pairs): in tokens where the model's tokenizer is on this disk."""
+    from training.preferences.relations import relate
+    from training.report.build import data_report, survey
+
+    if model is None or model.path is None:
+        if model is not None:
+            print(f"{model.name} is not on this disk: lengths in characters alone.", file=sys.stderr)
+        found, relations = survey(data.pairs), relate(data.pairs)
+        return data_report(data, found, relations, data.sha256), found, relations, data.pairs
     from inference.loading import load_tokenizer
-    from training.preparation import cut_words, encode
-    from training.record import lengths
+    from training.preparation import encode_and_split, report_on
+    from training.report.cost import shape_of
     from training.system_prompt import set_system_prompt
 
     tokenizer = load_tokenizer(model)
     set_system_prompt(tokenizer, recipe.system_prompt)
-    encoding = encode(data, tokenizer, recipe.max_length)
-    lines = [f"tokens of {model.name}, max_length {recipe.max_length:,}:"]
-    for part in ("prompt", "chosen", "rejected"):
-        found = lengths([len(getattr(pair, part)) for pair in encoding.pairs])
-        lines.append(f"  {part}: median {found['median']:,.0f}, longest {found['max']:,}")
-    lines.append(f"  longest pair as it was read: {max(encoding.whole_lengths):,}")
-    dropped = [f"{count:,} dropped: {reason}" for reason, count in encoding.dropped.items()]
-    return lines + [f"  {words}" for words in [*dropped, *cut_words(+encoding.cut, encoding.cut_tokens)]]
+    prepared = encode_and_split(data, tokenizer, recipe)
+    found = survey(prepared.kept.pairs)
+    report = report_on(prepared, found, data.sha256, recipe, shape=shape_of(model), device=device)
+    return report, found, prepared.relations, prepared.kept.pairs
+
+
+def write(folder: Path, report: dict[str, Any], found: Any, relations: Any, pairs: Any, data: Any, name: str) -> None:
+    """data_report.json, data_report.html and dropped.jsonl, each whole; then the table on stdout."""
+    from training.preparation import write_report
+    from training.report.page import page
+    from training.report.terminal import print_report
+
+    write_report(folder, report, page(report, found, relations, pairs, name), data.log)
+    print_report(report, name, environment=dict(os.environ))
+    print(f"\n{folder}/: data_report.html to read, data_report.json, dropped.jsonl ({len(data.log):,} rows)")
 
 
 if __name__ == "__main__":

@@ -4,24 +4,37 @@ import re
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from command import UserError
-from run_folder import write_json
+from run_folder import whole_file, write_json
 from training.encoded_pairs import EncodedPairs
 from training.encoding import CONTROL, UNFIT, Encoding, control_pattern
 from training.preferences import Pair, Preferences
-from training.preferences.findings import Finding, count_words, list_findings
+from training.preferences.findings import Finding, FindingLog, count_words, list_findings
 from training.preferences.pair import pair_texts
-from training.preferences.relations import relate
+from training.preferences.relations import Relations, relate
 from training.recipe import Recipe
-from training.record import data_report, held_out_report, suggested_max_length
+from training.report.build import Measured, Survey, data_report, held_out_report, suggested_max_length, survey
+from training.report.page import page
 from training.validation import split
 
 SHOWN_NOTES = 5
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """`encoded`: token ids of the pairs that fit, those to train on (`kept`) first, then those to validate on (`held_out`)."""
+
+    encoded: EncodedPairs
+    kept: Preferences
+    held_out: Preferences
+    encoding: Encoding  # what came of all pairs
+    relations: Relations  # among `kept`
 
 
 def prepare_pairs(
@@ -29,23 +42,59 @@ def prepare_pairs(
 ) -> tuple[EncodedPairs, Preferences, Preferences]:
     """Token ids of the pairs that fit, those to train on first, and both kinds of pairs.
 
-    Writes data_report.json and says what was kept, dropped, cut, held out. UserError if `strict` and a pair is left out.
+    Writes data_report.json, data_report.html and dropped.jsonl, and says what was kept, dropped, cut, held out. UserError if
+    `strict` and a pair is left out.
     """
+    tell_dropped(data.log, run_dir)
+    prepared = encode_and_split(data, tokenizer, recipe, strict)
+    found = survey(prepared.kept.pairs)
+    report = report_on(prepared, found, data.sha256, recipe)
+    write_report(run_dir, report, page(report, found, prepared.relations, prepared.kept.pairs, run_dir.name), data.log)
+    print(account_of(report), file=sys.stderr)
+    return prepared.encoded, prepared.kept, prepared.held_out
+
+
+def tell_dropped(log: FindingLog, run_dir: Path) -> None:
+    """The first rows that cannot be used, by name, and where the others are named."""
+    for finding in log.first[:SHOWN_NOTES]:
+        print(finding, file=sys.stderr)
+    if len(log) > SHOWN_NOTES:
+        print(f"… and {len(log) - SHOWN_NOTES:,} more rows dropped; all in {run_dir}/dropped.jsonl", file=sys.stderr)
+
+
+def write_report(folder: Path, report: dict[str, Any], html: str, log: FindingLog) -> None:
+    """data_report.json, data_report.html and dropped.jsonl, each whole."""
+    write_json(folder / "data_report.json", report)
+    with whole_file(folder / "data_report.html") as stream:
+        stream.write(html)
+    with whole_file(folder / "dropped.jsonl") as stream:
+        log.copy_to(stream)
+
+
+def encode_and_split(data: Preferences, tokenizer: Any, recipe: Recipe, strict: bool = False) -> Prepared:
+    """The pairs as a run of the recipe trains and validates on them; says on stderr what was cut and left out."""
     encoding = encode(data, tokenizer, recipe.max_length, strict)
     usable = data.only(encoding.kept, encoding.dropped)
     relations = relate(usable.pairs)
     kept, held_out, order = hold_out(usable, relations.groups, recipe)
-    encoded = encoding.pairs.take(order)
-    report = data_report(kept, encoded[: len(kept.pairs)], encoding, data.sha256, recipe.max_length)
-    if recipe.validation:
-        report["validation"] = held_out_report(held_out)
-    write_json(run_dir / "data_report.json", report)
-    reasons = [f"{len(held_out.pairs)} held out for validation"] if held_out.pairs else []
+    return Prepared(encoding.pairs.take(order), kept, held_out, encoding, relations.only(order[: len(kept.pairs)]))
+
+
+def report_on(prepared: Prepared, found: Survey, read_sha256: str, recipe: Recipe, **cost: Any) -> dict[str, Any]:
+    """data_report.json of a run; `cost`: the `shape` and `device` by which its time is estimated."""
+    trained = prepared.encoded[: len(prepared.kept.pairs)]
+    measured = Measured(trained, prepared.encoding, recipe, **cost)
+    report = data_report(prepared.kept, found, prepared.relations, read_sha256, measured)
+    return report | ({"validation": held_out_report(prepared.held_out)} if recipe.validation else {})
+
+
+def account_of(report: dict[str, Any]) -> str:
+    """What was kept, held out, dropped and cut, in a line."""
+    held_out = report.get("validation", {}).get("pairs")
+    reasons = [f"{held_out} held out for validation"] if held_out else []
     reasons += [f"{count:,} {reason}" for reason, count in report["dropped"].items()]
     reasons += cut_words(report["cut"], report["cut_tokens"])
-    account = f"kept {report['kept']:,} of {report['rows']:,} pairs" + (f": {', '.join(reasons)}" if reasons else "")
-    print(account, file=sys.stderr)
-    return encoded, kept, held_out
+    return f"kept {report['kept']:,} of {report['rows']:,} pairs" + (f": {', '.join(reasons)}" if reasons else "")
 
 
 def hold_out(kept: Preferences, groups: np.ndarray, recipe: Recipe) -> tuple[Preferences, Preferences, list[int]]:

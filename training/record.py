@@ -1,21 +1,17 @@
-"""What a run writes down: training.json and data_report.json."""
+"""What a run writes down of its training: training.json. Of its data: training/report/."""
 
 import dataclasses
 import importlib.metadata
-import math
 import os
 import platform
 import resource
-import statistics
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from run_folder import source_state
-from training.encoding import EncodedPair, Encoding
-from training.preferences import Pair, Preferences, language_of
+from training.preferences import Preferences
 from training.recipe import Recipe
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "huggingface_hub", "gguf")
@@ -23,60 +19,6 @@ STEP_KEYS = (
     "step", "loss", "nll", "odds_ratio_loss", "log_odds", "accuracy", "grad_norm", "learning_rate", "pairs", "tokens",
     "seconds",
 )  # fmt: skip
-
-
-def data_report(
-    data: Preferences, encoded: list[EncodedPair], encoding: Encoding, read_sha256: str, max_length: int
-) -> dict[str, Any]:
-    """Counts and token lengths of the pairs that are trained on, and every row that is not, by reason.
-
-    `data` holds the pairs that are trained on, as `encoded`; `encoding` what came of all; `read_sha256` is the digest of all pairs that were read, before encoding.
-    `suggested_max_length` is null where nothing was cut.
-    """
-    longer = sum(len(pair.chosen) > len(pair.rejected) for pair in encoded)
-    return {
-        "sha256": data.sha256,
-        "read_sha256": read_sha256,
-        "rows": sum(source["rows"] for source in data.sources),
-        "kept": len(data.pairs),
-        "sources": data.sources,
-        "dropped": dict(data.dropped),
-        "cut": dict(+encoding.cut),
-        "cut_tokens": dict(+encoding.cut_tokens),
-        "max_length": max_length,
-        "suggested_max_length": suggested_max_length(encoding.whole_lengths, max_length),
-        "languages": dict(Counter(language_of(pair) for pair in data.pairs)),
-        **{name: count_labels(data.pairs, key) for name, key in (("topics", "topic"), ("faults", "fault"))},
-        "multi_turn": sum(sum(m["role"] == "user" for m in pair.prompt) > 1 for pair in data.pairs),
-        "with_system": sum(pair.prompt[0]["role"] == "system" for pair in data.pairs),
-        "tokens": {
-            part: lengths([len(getattr(p, part)) for p in encoded]) for part in ("prompt", "chosen", "rejected")
-        },
-        "tokens_per_pass": sum(pair.length for pair in encoded),
-        "chosen_longer": {"value": longer / len(encoded), "n": len(encoded)},
-    }
-
-
-def suggested_max_length(whole_lengths: list[int], max_length: int) -> dict[str, int] | None:
-    """The least max_length that cuts nothing, and the least that keeps 99 % of the pairs whole; None where nothing is cut."""
-    ordered = sorted(whole_lengths)
-    if not ordered or ordered[-1] <= max_length:
-        return None
-    return {"cuts_nothing": ordered[-1], "keeps_99_percent_whole": ordered[math.ceil(0.99 * len(ordered)) - 1]}
-
-
-def held_out_report(data: Preferences) -> dict[str, Any]:
-    """What data_report.json says of the pairs to validate on."""
-    languages = Counter(language_of(pair) for pair in data.pairs)
-    return {"pairs": len(data.pairs), "sha256": data.sha256, "languages": dict(languages)}
-
-
-def count_labels(pairs: list[Pair], key: str) -> dict[str, int]:
-    return dict(Counter(pair.labels[key] for pair in pairs if key in pair.labels).most_common())
-
-
-def lengths(values: list[int]) -> dict[str, float]:
-    return {"mean": round(statistics.fmean(values), 1), "median": statistics.median(values), "max": max(values)}
 
 
 def steps_of(log_history: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,0 +1,299 @@
+"""data_report.json: what the pairs are, what they teach, what was lost on the way, and what training on them costs.
+
+It reads Preferences (`pairs` once, `sources`, `dropped`, `sha256`, `log`, `overlaps`), Relations (`near`, `twins`) and, where a
+recipe and its model say how the pairs are read, their token ids (Measured).
+
+The report holds numbers, places and short reasons; texts of the data go on the page alone (page.py), through Survey.examples.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.encoded_pairs import EncodedPairs
+from training.encoding import Encoding
+from training.preferences import Pair, Preferences
+from training.preferences.pair import digest, language_of
+from training.preferences.relations import Relations
+from training.report import contrast
+from training.report.cost import Shape, estimate
+from training.report.statistics import Lengths, histogram, longer_bias, most_common, proportion, summary
+from training.report.text import shorten
+
+REFUSAL_SAMPLE = 2500  # rows whose answers are asked for refusals: 1 to 2 ms each
+EXAMPLES = 3  # of each class
+EXAMPLE_CHARACTERS = 400
+SHOWN_FINDINGS = 1000
+SHOWN_GROUPS = 20
+SHOWN_OVERLAPS = 1000
+MOST_LANGUAGES = 40
+LABEL_CHARACTERS = 40
+PARTS = ("prompt", "chosen", "rejected")
+LABELS = {"topics": "topic", "faults": "fault"}
+
+
+@dataclass
+class Survey:
+    """What one pass over the pairs counts. `examples`: a few pairs of each (section, class), shortened, in order of their rows."""
+
+    pairs: int = 0
+    languages: Counter = field(default_factory=Counter)
+    counts: dict[str, dict[str, Counter]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(Counter)))
+    turns: Counter = field(default_factory=Counter)
+    systems: int = 0
+    asked_refusals: int = 0
+    labels: dict[str, Counter] = field(default_factory=lambda: {name: Counter() for name in LABELS})
+    characters: dict[str, Lengths] = field(default_factory=lambda: {part: Lengths() for part in PARTS})
+    source: Lengths = field(default_factory=Lengths)
+    language: Lengths = field(default_factory=Lengths)  # number of each pair's language among `languages`' keys
+    examples: dict[tuple[str, str], list[dict[str, str]]] = field(default_factory=lambda: defaultdict(list))
+
+    def note(self, section: str, kind: str, pair: Pair, language: str) -> None:
+        """Count a pair in a section and keep it as an example while few are."""
+        self.counts[section][language][kind] += 1
+        shown = self.examples[section, kind]
+        if len(shown) < EXAMPLES:
+            shown.append(example(pair))
+
+
+def example(pair: Pair) -> dict[str, str]:
+    texts = {"prompt": pair.prompt[-1]["content"], "chosen": pair.chosen, "rejected": pair.rejected}
+    return {"where": pair.where} | {name: shorten(text, EXAMPLE_CHARACTERS) for name, text in texts.items()}
+
+
+def survey(pairs: Sequence[Pair]) -> Survey:
+    """Go through the pairs once. Refusals are asked of all, or of about REFUSAL_SAMPLE of them chosen by their digests."""
+    found = Survey()
+    limit = (1 << 64) * REFUSAL_SAMPLE // len(pairs) if len(pairs) > REFUSAL_SAMPLE else None
+    numbers: dict[str, int] = {}
+    for pair in pairs:
+        language = language_of(pair)[:LABEL_CHARACTERS]
+        if language not in numbers and len(numbers) >= MOST_LANGUAGES:  # labels that are no languages
+            language = "other"
+        found.pairs += 1
+        found.languages[language] += 1
+        found.language.add(numbers.setdefault(language, len(numbers)))
+        found.source.add(pair.source)
+        found.turns[sum(message["role"] == "user" for message in pair.prompt)] += 1
+        found.systems += pair.prompt[0]["role"] == "system"
+        for name, key in LABELS.items():
+            if key in pair.labels:
+                found.labels[name][pair.labels[key]] += 1
+        found.characters["prompt"].add(sum(len(message["content"]) for message in pair.prompt))
+        found.characters["chosen"].add(len(pair.chosen))
+        found.characters["rejected"].add(len(pair.rejected))
+        kind, mixing = contrast.language_contrast(pair)
+        found.note("contrast", kind, pair, language)
+        found.note("mixing", mixing, pair, language)
+        found.note("emoji", contrast.emoji_contrast(pair), pair, language)
+        if limit is None or int.from_bytes(digest(pair)[:8], "big") < limit:
+            found.asked_refusals += 1
+            found.note("refusals", contrast.refusal_contrast(pair), pair, language)
+    return found
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What can be said in tokens: the ids of the pairs that are trained on, what came of all that were read, and by which recipe."""
+
+    encoded: EncodedPairs
+    encoding: Encoding
+    recipe: Any
+    shape: Shape | None = None  # of the model; with a device, the time is estimated
+    device: str | None = None
+
+
+def data_report(
+    data: Preferences, found: Survey, relations: Relations, read_sha256: str, measured: Measured | None = None
+) -> dict[str, Any]:
+    """Everything that is known of the pairs that are trained on, and of every row that is not, by reason.
+
+    `data` holds the pairs that are trained on, `found` what survey() counted of them, `relations` which belong together;
+    `read_sha256` is the digest of all pairs that were read, before encoding. Without `measured` nothing is said in tokens.
+    `suggested_max_length` is null where nothing was cut.
+    """
+    characters = {part: lengths.numbers() for part, lengths in found.characters.items()}
+    report = {
+        "sha256": data.sha256,
+        "read_sha256": read_sha256,
+        "rows": sum(source["rows"] for source in data.sources),
+        "kept": len(data.pairs),
+        "sources": data.sources,
+        "dropped": dict(data.dropped),
+        "languages": {name: found.languages[name] for name in by_size(found.languages)},
+        **{name: most_common(counts) for name, counts in found.labels.items()},
+        "multi_turn": found.pairs - found.turns[1],
+        "with_system": found.systems,
+        "turns": {str(turns): count for turns, count in sorted(found.turns.items())},
+        "characters": {part: summary(values) for part, values in characters.items()},
+        **contrasts(found),
+        "duplicates": duplicates(data, relations),
+        "overlap": [shown_overlap(one) for one in data.overlaps[:SHOWN_OVERLAPS]],
+        "findings": [shown_finding(one, data.sources) for one in data.log.first[:SHOWN_FINDINGS]],
+        "findings_in_all": len(data.log),
+        "length_bias": {"characters": longer_bias(characters["chosen"], characters["rejected"]), "tokens": None},
+    }
+    if measured is None:
+        histograms = {"unit": "characters"} | {part: histogram(values) for part, values in characters.items()}
+        return report | {"histograms": histograms} | by_kind(data, found, None)
+    tokens = token_report(data, found, measured)
+    report["length_bias"]["tokens"] = tokens.pop("length_bias_in_tokens")
+    return report | tokens
+
+
+def token_report(data: Preferences, found: Survey, measured: Measured) -> dict[str, Any]:
+    """The part of the report that is in tokens."""
+    encoding, recipe = measured.encoding, measured.recipe
+    lengths = dict(zip(PARTS, measured.encoded.lengths.T, strict=True))  # int32
+    prompt, chosen, rejected = lengths.values()
+    total = sum(int(values.sum(dtype=np.int64)) for values in lengths.values())
+    bias = longer_bias(chosen, rejected)
+    return {
+        "cut": dict(+encoding.cut),
+        "cut_tokens": dict(+encoding.cut_tokens),
+        "max_length": recipe.max_length,
+        "suggested_max_length": suggested_max_length(encoding.whole_lengths, recipe.max_length),
+        "lost_to_max_length": lost(encoding, recipe.max_length, total),
+        "tokens": {part: summary(values) for part, values in lengths.items()},
+        "tokens_per_pass": total,
+        "chosen_longer": {"value": bias["value"], "n": bias["n"]},
+        "length_bias_in_tokens": bias,
+        "histograms": {"unit": "tokens"} | {part: histogram(values) for part, values in lengths.items()},
+        "cost": estimate(prompt, chosen, rejected, recipe, measured.shape, measured.device),
+        **by_kind(data, found, sum(lengths.values())),
+    }
+
+
+def contrasts(found: Survey) -> dict[str, Any]:
+    """The sections contrast, mixing, emoji and refusals: counts over all, and by language; shares with their interval."""
+    report: dict[str, Any] = {}
+    classes = {"contrast": contrast.LANGUAGE_CLASSES}
+    for section in ("contrast", "mixing", "emoji", "refusals"):
+        by_language = found.counts[section]
+        order = classes.get(section, contrast.SIDES)
+        counts = {kind: sum(by_language[language][kind] for language in by_language) for kind in order}
+        report[section] = {
+            "n": sum(counts.values()),
+            "of": found.pairs,
+            "counts": counts,
+            "by_language": {
+                name: {kind: by_language[name][kind] for kind in order} for name in by_size(found.languages)
+            },
+        }
+    teaches = report["contrast"]["counts"]["teaches"]
+    report["contrast"]["teaches"] = proportion(teaches, report["contrast"]["n"])
+    for section in ("mixing", "emoji", "refusals"):
+        counts = report[section]["counts"]
+        report[section]["only_rejected"] = proportion(counts["only_rejected"], report[section]["n"])
+        report[section]["only_chosen"] = proportion(counts["only_chosen"], report[section]["n"])
+    return report
+
+
+def by_size(counts: Counter) -> list[str]:
+    """The keys, the most frequent first, by name where they are as frequent."""
+    return sorted(counts, key=lambda name: (-counts[name], name))
+
+
+def by_kind(data: Preferences, found: Survey, tokens: np.ndarray | None) -> dict[str, Any]:
+    """by_source and by_language: pairs, what they teach, tokens of a pass (null where there are none)."""
+    sources, languages = found.source.numbers(), found.language.numbers()
+    names = list(dict.fromkeys(found.languages))
+
+    def of(mask: np.ndarray) -> dict[str, Any]:
+        held = [found.characters[part].numbers()[mask] for part in PARTS]
+        return {
+            "pairs": int(mask.sum()),
+            "characters_per_pair": round(float(np.mean(sum(held))), 1) if mask.any() else None,
+            "tokens": None if tokens is None else int(tokens[mask].sum(dtype=np.int64)),
+        }
+
+    return {
+        "by_source": [
+            {"path": str(source["path"]), "name": source.get("name"), "rows": source["rows"], "languages": {
+                name: int(((sources == number) & (languages == index)).sum()) for index, name in enumerate(names)
+            }} | of(sources == number)
+            for number, source in enumerate(data.sources)
+        ],
+        "by_language": {
+            name: of(languages == index) | {"teaches": found.counts["contrast"][name]["teaches"]}
+            for index, name in enumerate(names)
+        },
+    }  # fmt: skip
+
+
+def lost(encoding: Encoding, max_length: int, kept_tokens: int) -> dict[str, Any]:
+    """What max_length takes away: pairs that are longer, cut or left out, and tokens, each with its share."""
+    whole = np.asarray(encoding.whole_lengths, dtype=np.int64)
+    cut = sum(encoding.cut_tokens.values())
+    longer = int((whole > max_length).sum())
+    return {
+        "pairs_longer": longer,
+        "share_of_pairs": longer / len(whole) if len(whole) else 0.0,
+        "pairs_left_out": len(encoding.left_out),
+        "prompts_cut": encoding.cut["prompts"],
+        "responses_cut": encoding.cut["responses"],
+        "tokens_cut": cut,
+        "share_of_tokens": cut / (kept_tokens + cut) if kept_tokens + cut else 0.0,
+    }
+
+
+def duplicates(data: Preferences, relations: Relations) -> dict[str, Any]:
+    """Exact ones that were dropped, groups of near ones among the kept, twins in two languages; places, no texts."""
+    groups = near_groups(relations.near)
+    twins = relations.twins
+    return {
+        "exact": data.dropped.get("exact duplicate", 0),
+        "near_groups": len(groups),
+        "near_rows": sum(map(len, groups)),
+        "near_largest": [
+            {"rows": len(group), "where": [data.pairs[i].where for i in group[:10]]} for group in groups[:SHOWN_GROUPS]
+        ],
+        "twins": len(twins),
+        "twins_best": [
+            {"one": data.pairs[i].where, "other": data.pairs[j].where, "score": round(float(score), 3)}
+            for i, j, score in sorted(twins, key=lambda twin: -twin[2])[:SHOWN_GROUPS]
+        ],
+    }
+
+
+def near_groups(near: np.ndarray) -> list[list[int]]:
+    """Indices of the pairs of each group of near duplicates, two at least, the largest group first."""
+    values, counts = np.unique(near, return_counts=True)
+    members: dict[int, list[int]] = {int(value): [] for value in values[counts > 1]}
+    for index in np.flatnonzero(np.isin(near, values[counts > 1])).tolist():
+        members[int(near[index])].append(index)
+    return sorted(members.values(), key=len, reverse=True)
+
+
+def shown_overlap(overlap: dict[str, Any]) -> dict[str, Any]:
+    return {key: overlap.get(key) for key in ("where", "suite", "id", "rule", "share")}
+
+
+def shown_finding(finding: Any, sources: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """A finding without long texts of the data, and without the folders of this machine inside its words."""
+    record = {key: str(getattr(finding, key)) for key in ("where", "reason", "detail", "fix")}
+    for source in sources:
+        record["detail"] = record["detail"].replace(f"{Path(source['path']).parent}/", "")
+    return {key: shorten(text, 160) for key, text in record.items()}
+
+
+def suggested_max_length(whole_lengths: Sequence[int], max_length: int) -> dict[str, int] | None:
+    """The least max_length that cuts nothing, and the least that keeps 99 % of the pairs whole; None where nothing is cut."""
+    ordered = sorted(whole_lengths)
+    if not ordered or ordered[-1] <= max_length:
+        return None
+    return {
+        "cuts_nothing": int(ordered[-1]),
+        "keeps_99_percent_whole": int(ordered[math.ceil(0.99 * len(ordered)) - 1]),
+    }
+
+
+def held_out_report(data: Preferences) -> dict[str, Any]:
+    """What data_report.json says of the pairs to validate on."""
+    languages = Counter(language_of(pair) for pair in data.pairs)
+    return {"pairs": len(data.pairs), "sha256": data.sha256, "languages": dict(languages)}
