@@ -13,7 +13,7 @@ import numpy as np
 from command import UserError
 from run_folder import whole_file, write_json
 from training.encoded_pairs import EncodedPairs
-from training.encoding import CONTROL, UNFIT, Encoding, control_pattern
+from training.encoding import CONTROL, GUTTED, UNFIT, Encoding, control_pattern
 from training.preferences import Pair, Preferences
 from training.preferences.findings import Finding, FindingLog, count_words, list_findings
 from training.preferences.pair import pair_texts
@@ -147,7 +147,7 @@ def finding(pair: Pair, reason: str, tokens: int, max_length: int, control: re.P
     if reason == CONTROL:
         token = next(filter(None, map(control.search, pair_texts(pair)))).group()
         return Finding(pair.where, reason, f"the text holds {token!r}, one of this model's", "Remove it from the text.")
-    if reason.endswith("after cutting"):
+    if reason == GUTTED or reason.endswith("after cutting"):
         return Finding(pair.where, reason, f"max_length is {max_length:,}", "Raise max_length or drop the row.")
     return Finding(pair.where, reason, "", "Mend or drop the row.")
 
