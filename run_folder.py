@@ -78,6 +78,12 @@ GGUF_RELEASE_FILES = (
     "export.json",
     "SHA256SUMS",
 )
+# The files that pairs are read from; a source that ends otherwise and is not here may be a data set of the Hub.
+FILES_OF_PAIRS = (
+    *(f"{kind}{packed}" for kind in (".jsonl", ".ndjson", ".json") for packed in ("", ".gz", ".zst")),
+    ".parquet",
+    ".arrow",
+)
 # Not named in SHA256SUMS: itself, and the signature over all of it with the key that checks it.
 UNLISTED = ("SHA256SUMS", "model.sig", "model.pub")
 
@@ -106,7 +112,7 @@ def built_with(name: str) -> str | None:
 
 def is_hub_data_set(path: str) -> bool:
     """Whether a source of pairs that is no file here is of the Hub's form ORG/NAME, without the suffix of a file of pairs."""
-    return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", path)) and Path(path).suffix not in (".json", ".jsonl", ".parquet")
+    return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", path)) and not path.lower().endswith(FILES_OF_PAIRS)
 
 
 def source_state(root: Path) -> dict[str, Any] | None:
@@ -126,12 +132,15 @@ def source_state(root: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a file that takes its final name only if the block ends without an error; mode is "w" (UTF-8) or "wb"."""
+    """Open a file that takes its final name only if the block ends without an error; mode is "w" (UTF-8) or "wb".
+
+    `stream.name` is where it lies meanwhile, for a library that writes to a path.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_left_parts(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
-        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as stream:
+        with open(name, mode, encoding=None if "b" in mode else "utf-8", opener=lambda *_: handle) as stream:
             _lock(stream.fileno())
             yield stream
             stream.flush()

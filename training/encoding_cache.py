@@ -14,18 +14,18 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from run_folder import whole_file
-from training.encoding import EncodedPair, Encoding, encode_pairs, terminator_of
+from training.encoded_pairs import EncodedPairs
+from training.encoding import Encoding, encode_pairs, terminator_of
 from training.preferences import Preferences
 
 ENCODING_VERSION = 2  # raised with every change of training/encoding.py that changes what comes of a pair
-KEPT = 16  # encodings that stay; of 100,000 pairs of 1,000 tokens one takes 0.2 to 0.4 GB
+KEPT = 16  # encodings that stay; of 100,000 pairs of 1,000 tokens one takes 0.4 GB
 
 
 def cached_encoding(data: Preferences, tokenizer: Any, max_length: int) -> tuple[Encoding, str]:
@@ -102,22 +102,19 @@ def encoding_key(sha256: str, tokenizer: Any, max_length: int) -> str | None:
 
 def write_encoding(path: Path, key: str, encoding: Encoding) -> None:
     """Write it whole: tensors `tokens` (all ids in a row), `lengths` (pairs, 3), `kept`, `whole_lengths`; the rest as JSON."""
-    from safetensors.numpy import save
+    from safetensors.numpy import save_file
 
-    parts = [getattr(pair, part) for pair in encoding.pairs for part in ("prompt", "chosen", "rejected")]
-    lengths = np.fromiter(map(len, parts), np.int32, len(parts))
-    tokens = np.fromiter(chain.from_iterable(parts), np.uint32, int(lengths.sum()))
-    small = tokens.size == 0 or tokens.max() < 2**16
+    tokens = encoding.pairs.tokens
     tensors = {
-        "tokens": tokens.astype(np.uint16) if small else tokens,
-        "lengths": lengths.reshape(-1, 3),
+        "tokens": tokens if tokens.size else np.zeros(0, np.uint32),
+        "lengths": np.ascontiguousarray(encoding.pairs.lengths),
         "kept": np.array(encoding.kept, np.int32),
         "whole_lengths": np.array(encoding.whole_lengths, np.int32),
     }
     account = json.dumps([encoding.left_out, encoding.cut, encoding.cut_tokens])
     metadata = {"key": key, "account": account, "sha256": content_sha256(tensors, account)}
     with whole_file(path, "wb") as stream:
-        stream.write(save(tensors, metadata))
+        save_file(tensors, stream.name, metadata)  # from where the arrays lie: nothing is copied
 
 
 def read_encoding(path: Path, key: str) -> Encoding | None:
@@ -127,8 +124,9 @@ def read_encoding(path: Path, key: str) -> Encoding | None:
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dict)
-    except (OSError, SafetensorError):
+            tensors = {name: file.get_tensor(name) for name in file.keys() if name != "tokens"}  # noqa: SIM118  (no dict)
+        tensors["tokens"] = mapped(path, "tokens")
+    except (OSError, SafetensorError, KeyError, ValueError):
         return None
     account = metadata.get("account", "")
     if metadata.get("key") != key or metadata.get("sha256") != content_sha256(tensors, account):
@@ -136,14 +134,21 @@ def read_encoding(path: Path, key: str) -> Encoding | None:
     return unpack(tensors, account)
 
 
+def mapped(path: Path, name: str) -> np.ndarray:
+    """A tensor of uint32 of a safetensors file that has been found sound, left on the disk."""
+    with path.open("rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        begin, end = json.loads(stream.read(size))[name]["data_offsets"]
+    if begin == end:
+        return np.zeros(0, np.uint32)
+    return np.memmap(path, np.uint32, "r", offset=8 + size + begin, shape=((end - begin) // 4,))
+
+
 def unpack(tensors: dict[str, np.ndarray], account: str) -> Encoding:
     """The encoding from its tensors and the JSON beside them."""
-    tokens, ends = tensors["tokens"], np.cumsum(tensors["lengths"])
-    words = np.arange(int(tokens.max(initial=0)) + 1).astype(object)  # one int object a token id, as in encode_pairs
-    parts = [part.tolist() for part in np.split(words[tokens], ends[:-1])] if len(ends) else []
     left_out, cut, cut_tokens = json.loads(account)
     return Encoding(
-        pairs=[EncodedPair(*parts[i : i + 3]) for i in range(0, len(parts), 3)],
+        pairs=EncodedPairs(tensors["tokens"], tensors["lengths"]),
         kept=tensors["kept"].tolist(),
         left_out=[tuple(entry) for entry in left_out],
         cut=Counter(cut),

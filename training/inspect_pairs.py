@@ -1,6 +1,6 @@
 """Report on preference data without training.
 
-    python -m training.inspect_pairs PATH_OR_RECIPE [--model MODEL] [--device NAME] [--output DIR] [--strict] [--json]
+    python -m training.inspect_pairs PATH_OR_RECIPE … [--model MODEL] [--device NAME] [--output DIR] [--strict] [--json]
 
 Checks every row and says what is kept, dropped and why, what the pairs teach, which are duplicates, twins, or overlap the suites
 to evaluate on. With a model (a recipe's, or --model) also in tokens: what max_length cuts, and what a run costs. Prints a table and
@@ -8,6 +8,7 @@ writes DIR/ (default runs/NAME-data): data_report.json, data_report.html, and dr
 """
 
 import argparse
+import dataclasses
 import os
 import sys
 import tempfile
@@ -16,7 +17,8 @@ from typing import Any
 
 from command import UserError, run_command
 from inference.loading import Source, resolve
-from training.recipe import Recipe, check_recipe, load_recipe, parse_overrides
+from run_folder import is_hub_data_set
+from training.recipe import SOURCE_KEYS, Recipe, check_recipe, load_recipe, parse_overrides, set_key
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,7 +28,12 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Any key of a recipe can be set on the command line, as for training.train: --seed 7",
         allow_abbrev=False,
     )
-    parser.add_argument("source", help="a recipe (.yaml), a data file or folder, or a Hub data set ORG/NAME")
+    parser.add_argument(
+        "source", nargs="+", help="a recipe (.yaml), or data: files, folders or Hub data sets ORG/NAME, one or more"
+    )
+    for key in ("name", "revision", "split"):
+        parser.add_argument(f"--{key}", help=f"of the Hub data sets: {SOURCE_KEYS[key][1]}")
+    parser.add_argument("--streaming", action="store_true", help="read Hub data sets without downloading them first")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where to write (default: runs/NAME-data)")
     parser.add_argument("--model", metavar="MODEL", help="whose tokenizer counts (of a recipe: instead of its own)")
     parser.add_argument("--max-length", type=int, metavar="N", help="tokens of a prompt and an answer (a file's: 2048)")
@@ -68,23 +75,28 @@ def recipe_of(options: argparse.Namespace, overrides: list[str]) -> Recipe:
         raise UserError(f"--max-length is {options.max_length}; needed: a whole number above 0.")
     own = [] if options.model is None else ["--model", options.model]
     own += [] if options.max_length is None else ["--max_length", str(options.max_length)]
-    if options.source.endswith((".yaml", ".yml")):
-        return load_recipe(Path(options.source), [*overrides, *own])
-    values = {"model": "none", "dataset": options.source, "learning_rate": 5e-6, "global_batch_size": 64, "epochs": 1}
+    where = {key: value for key in ("name", "revision", "split", "streaming") if (value := getattr(options, key))}
+    if options.source[0].endswith((".yaml", ".yml")):
+        if len(options.source) > 1:
+            raise UserError(
+                f"{options.source[0]} is a recipe, and {options.source[1]} stands beside it. Give one recipe."
+            )
+        if where:
+            raise UserError(f"--{next(iter(where))} is for bare data; a recipe says it of each source under `dataset`.")
+        return load_recipe(Path(options.source[0]), [*overrides, *own])
+    data = [
+        {"path": path} | (where if is_hub_data_set(path) and not Path(path).exists() else {}) for path in options.source
+    ]
+    values = {"model": "none", "dataset": data, "learning_rate": 5e-6, "global_batch_size": 64, "epochs": 1}
     for key, value in parse_overrides([*overrides, *own]):
-        values[key] = value
-    recipe = check_recipe(values, options.source)
-    return recipe if options.model else without_model(recipe)
+        set_key(values, key, value)
+    recipe = check_recipe(values, ", ".join(options.source))
+    return recipe if options.model else dataclasses.replace(recipe, model="")
 
 
-def without_model(recipe: Recipe) -> Recipe:
-    import dataclasses
-
-    return dataclasses.replace(recipe, model="")
-
-
-def name_of(source: str, recipe: Recipe) -> str:
-    return recipe.name or Path(source.rstrip("/")).stem or "pairs"
+def name_of(sources: list[str], recipe: Recipe) -> str:
+    """The run's name, else the first source's, without its suffixes."""
+    return recipe.name or Path(sources[0].rstrip("/")).name.partition(".")[0] or "pairs"
 
 
 def check_folder(folder: Path) -> None:
@@ -110,13 +122,11 @@ def read(recipe: Recipe, model: Source | None) -> Any:
 
 
 def inspect(data: Any, recipe: Recipe, model: Source | None, device: str | None) -> tuple:
-    """(report, survey, relations, pairs): in tokens where the model's tokenizer is on this disk."""
+    """(report, survey, relations, pairs): in tokens where the model's tokenizer can be had."""
     from training.preferences.relations import relate
     from training.report.build import data_report, survey
 
-    if model is None or model.path is None:
-        if model is not None:
-            print(f"{model.name} is not on this disk: lengths in characters alone.", file=sys.stderr)
+    if model is None or not is_here(model):
         found, relations = survey(data.pairs), relate(data.pairs)
         return data_report(data, found, relations, data.sha256), found, relations, data.pairs
     from inference.loading import load_tokenizer
@@ -132,17 +142,26 @@ def inspect(data: Any, recipe: Recipe, model: Source | None, device: str | None)
     return report, found, prepared.relations, prepared.kept.pairs
 
 
+def is_here(model: Source) -> bool:
+    """Whether the tokenizer is on this disk or could be fetched, which needs no weights; says why not."""
+    from command import WorkError
+    from inference.loading import fetch
+
+    try:
+        fetch(model, weights=False)
+    except WorkError as error:
+        print(f"{error} Lengths are in characters alone.", file=sys.stderr)
+        return False
+    return True
+
+
 def write(folder: Path, report: dict[str, Any], found: Any, relations: Any, pairs: Any, data: Any, name: str) -> None:
     """data_report.json, data_report.html and dropped.jsonl, each whole; then the table on stdout."""
-    from run_folder import whole_file, write_json
+    from training.preparation import write_report
     from training.report.page import page
     from training.report.terminal import print_report
 
-    write_json(folder / "data_report.json", report)
-    with whole_file(folder / "dropped.jsonl") as stream:
-        data.log.copy_to(stream)
-    with whole_file(folder / "data_report.html") as stream:
-        stream.write(page(report, found, relations, pairs, name))
+    write_report(folder, report, page(report, found, relations, pairs, name), data.log)
     print_report(report, name, environment=dict(os.environ))
     print(f"\n{folder}/: data_report.html to read, data_report.json, dropped.jsonl ({len(data.log):,} rows)")
 

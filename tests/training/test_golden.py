@@ -24,7 +24,7 @@ def ten_steps(model, tokenizer, folder: Path, objective: str) -> list[dict[str, 
     """The log of ten steps of four of the tiny runs' pairs, by the trainer as train.py builds it."""
     from training.assembly import build_trainer
     from training.encoding import encode_pairs
-    from training.preferences import parse_row
+    from training.preferences.forms import parse_row
     from training.recipe import check_recipe
 
     values = {"model": "m", "dataset": "d", "learning_rate": 3e-3, "global_batch_size": 4, "max_steps": 10, "beta": 0.3}

@@ -107,6 +107,18 @@ def test_held_out_pairs_are_not_trained_on(recipe, tmp_path):
         assert entry["pairs"] == 4
 
 
+def test_the_order_of_the_rows_changes_nothing(recipe, tmp_path):
+    """Rows turned round and divided into two files: the same split, the same weights bit for bit."""
+    lines = (recipe.parent / "pairs.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "a.jsonl").write_text("".join(lines[9::-1]))
+    (tmp_path / "b.jsonl").write_text("".join(lines[:9:-1]))
+    files = json.dumps([str(tmp_path / "b.jsonl"), str(tmp_path / "a.jsonl")])
+    assert train_in_a_fork(recipe, tmp_path / "one", *VALIDATE) == 0, log_of(tmp_path / "one").read_text()
+    assert train_in_a_fork(recipe, tmp_path / "two", *VALIDATE, "--dataset", files) == 0
+    assert weights(tmp_path / "one") == weights(tmp_path / "two")
+    assert record(tmp_path / "one")["validation"][0]["loss"] == record(tmp_path / "two")["validation"][0]["loss"]
+
+
 def test_a_set_of_its_own(recipe, tmp_path):
     """Its pairs are measured and not trained on; a pair with a prompt that is trained on is dropped and counted."""
     run = tmp_path / "run"

@@ -1,15 +1,15 @@
 """The forms of a row in use (ShareGPT, TRL conversational and plain, the old `answer` list), each read into a Pair."""
 
-import re
 from typing import Any
 
 from training.preferences.findings import BadRow
 from training.preferences.pair import Pair
-from training.preferences.text import is_unicode
+from training.preferences.text import is_unicode, shown
 
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
 PROMPT_KEYS = ("conversations", "prompt", "question", "instruction")
 LABELS = ("language", "topic", "fault")
+KEYS = (*PROMPT_KEYS, "system", "chosen", "rejected", "answer", *LABELS)  # all that is read of a row
 FORM = "Write `prompt`, `chosen` and `rejected`."
 AS_TEXT = "Write it as a text."
 
@@ -21,12 +21,13 @@ def parse_row(row: Any, where: str, source: int = 0) -> Pair:
     """
     if not isinstance(row, dict):
         raise BadRow("not an object", f"a row is an object with chosen and rejected; this is {kind(row)}", FORM)
+    row = split_prompt(row)
     messages = prompt_messages(row)
     chosen, rejected = response_texts(row)
     check_roles(messages)
     for name, text in (("chosen", chosen), ("rejected", rejected), *(("prompt", m["content"]) for m in messages)):
         check_text(name, text)
-    labels = {key: row[key] for key in LABELS if isinstance(row.get(key), str) and is_unicode(row[key])}
+    labels = {key: shown(row[key], 80) for key in LABELS if isinstance(row.get(key), str) and is_unicode(row[key])}
     return Pair(tuple(messages), chosen, rejected, where, source, labels)
 
 
@@ -44,6 +45,40 @@ def kind(value: Any) -> str:
     """The name of a value's type as JSON calls it."""
     names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)
+
+
+def split_prompt(row: dict[str, Any]) -> dict[str, Any]:
+    """TRL's implicit prompt: `chosen` and `rejected` are whole conversations; what they have in common is the prompt.
+
+    A row with a `prompt` besides (HuggingFaceH4/ultrafeedback_binarized) has to mean one of the common user turns by it,
+    or all of the common turns. Any other row is returned as it is.
+    """
+    both = row.get("chosen"), row.get("rejected")
+    if not all(isinstance(side, list) and side for side in both) or max(map(len, both)) < 2:
+        return row
+    chosen, rejected = (
+        [as_message(turn, f"{key}[{i}]") for i, turn in enumerate(side)]
+        for key, side in zip(("chosen", "rejected"), both, strict=True)
+    )
+    common = chosen[:-1]
+    if common != rejected[:-1]:
+        at = next(
+            (i for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b), min(map(len, both)) - 1
+        )
+        raise BadRow(
+            "different beginnings", f"chosen and rejected differ from turn {at + 1} on; only their last may differ"
+        )
+    for key in PROMPT_KEYS:
+        value = row.get(key)
+        asked = [turn["content"].strip() for turn in common if turn["role"] == "user"]
+        if isinstance(value, list):
+            same = [as_message(turn, f"{key}[{i}]") for i, turn in enumerate(value)] == common
+        else:
+            same = value is None or (isinstance(value, str) and value.strip() in asked)
+        if not same:
+            raise BadRow("different beginnings", f"`{key}` is not what chosen and rejected begin with")
+    rest = {key: value for key, value in row.items() if key not in PROMPT_KEYS}
+    return {**rest, "prompt": common, "chosen": chosen[-1:], "rejected": rejected[-1:]}
 
 
 def prompt_messages(row: dict[str, Any]) -> list[dict[str, str]]:
@@ -73,8 +108,8 @@ def as_message(message: Any, name: str) -> dict[str, str]:
     role = message.get("role", message.get("from"))
     content = message.get("content", message.get("value"))
     if not isinstance(role, str) or role not in ROLES:
-        shown = re.sub(r"\s+", " ", repr(role))[:40]
-        raise BadRow("unknown role", f"{name} has the role {shown}; known are {', '.join(sorted(ROLES))}")
+        found = repr(shown(role, 40)) if isinstance(role, str) else kind(role)  # the repr of a deep list would recurse
+        raise BadRow("unknown role", f"{name} has the role {found}; known are {', '.join(sorted(ROLES))}")
     if content is not None and not isinstance(content, str):
         raise BadRow("not a text", f"{name} holds {kind(content)}; a text is needed", AS_TEXT)
     if not content or not content.strip():
@@ -117,5 +152,5 @@ def check_roles(messages: list[dict[str, str]]) -> None:
     turns = roles[1:] if roles[0] == "system" else roles
     expected = ["user" if i % 2 == 0 else "assistant" for i in range(len(turns))]
     if turns != expected or len(turns) % 2 == 0:
-        shown = ", ".join(roles[:8]) + (", …" if len(roles) > 8 else "")
-        raise BadRow("roles out of order", f"roles are {shown}; needed: [system,] user, assistant, …, ending with user")
+        found = ", ".join(roles[:8]) + (", …" if len(roles) > 8 else "")
+        raise BadRow("roles out of order", f"roles are {found}; needed: [system,] user, assistant, …, ending with user")

@@ -5,6 +5,7 @@ Which rows are taken and how they are ordered depends on their content and the s
 of processes, or what else was read. Pairs lie on disk (store.py): memory does not grow with their texts.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,16 +18,18 @@ from command import UserError
 from training.preferences.control_tokens import control_pattern
 from training.preferences.findings import BadRow, Finding, FindingLog, count_words
 from training.preferences.forms import parse_row
+from training.preferences.hub import pin
 from training.preferences.mixing import draw_mix, order_of
 from training.preferences.overlap import SUITES, HeldOut, held_out
-from training.preferences.pair import Pair, fingerprint
-from training.preferences.sources import pin, read_source
+from training.preferences.pair import Pair, fingerprint, pair_texts
+from training.preferences.sources import read_source
 from training.preferences.store import PairStore
-from training.preferences.text import normalise
+from training.preferences.text import normalise, shown
 
 NOT_DRAWN = "not drawn (max_rows or weight of the source)"
 DUPLICATE = "exact duplicate"
 OVERLAP = "overlaps an eval suite"
+PORTION = 1 << 18  # characters of the pairs that are compared with the suites at once
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Preferences:
     dropped: Counter
     sha256: str  # of the pairs, in order
     log: FindingLog = field(default_factory=FindingLog)  # why each row was dropped; not those that the mix did not draw
-    overlaps: list[dict[str, Any]] = field(default_factory=list)  # where, suite, id, rule, share of the first 1,000
+    # Of the first 1,000: where, suite, id, rule, share, in (which turn or answer) and text (the piece that is shared).
+    overlaps: list[dict[str, Any]] = field(default_factory=list)
 
     def only(self, kept: Sequence[int], dropped: Counter) -> "Preferences":
         """These pairs alone, the account and the digest with them; `dropped` says why the others went."""
@@ -77,10 +81,10 @@ def load_preferences(
     if strict and len(log):
         raise UserError(f"{log.message()}\nNothing was trained on or written: --strict stops where any row is dropped.")
     if not len(kept):
-        names = ", ".join(str(source["path"]) for source in sources)
+        names = ", ".join(shown(str(source["path"])) for source in sources)
         reasons = f" Dropped: {count_words(log.counts)}." if log.counts else ""
-        shown = f"\n  {log.message()}" if log.first else ""
-        raise UserError(f"{names}: no pair to train on ({sum(reading.rows):,} rows read).{reasons}{shown}")
+        listed = f"\n  {log.message()}" if log.first else ""
+        raise UserError(f"{names}: no pair to train on ({sum(reading.rows):,} rows read).{reasons}{listed}")
     return reading.mixed(kept, seed)
 
 
@@ -92,6 +96,8 @@ class Reading:
         self.store, self.log = PairStore(), FindingLog()
         self.sources: list[dict[str, Any]] = []
         self.rows: list[int] = []
+        self.waiting: list[Pair] = []
+        self.characters = 0  # of those
         self.overlaps: list[dict[str, Any]] = []
 
     def read(self, source: dict[str, Any], number: int) -> None:
@@ -102,33 +108,44 @@ class Reading:
             finding = row if isinstance(row, Finding) else self.take(row, where, number)
             if finding is not None:
                 self.log.add(finding)
+        self.store_waiting()
         self.sources.append(source)
         self.rows.append(rows)
 
     def take(self, row: Any, where: str, number: int) -> Finding | None:
-        """Keep a row, or say why not."""
+        """Keep a row, or say why not; whether it overlaps an eval suite is asked of many at once."""
         try:
             pair = parse_row(row, where, number)
         except BadRow as bad:
             return bad.at(where)
         finding = self.reason_to_drop(pair)
         if finding is None:
-            self.store.append(pair)
+            self.waiting.append(pair)
+            self.characters += sum(map(len, pair_texts(pair)))
+            if self.characters >= PORTION:
+                self.store_waiting()
         return finding
 
     def reason_to_drop(self, pair: Pair) -> Finding | None:
         """Why a well-formed pair is not trained on, or None."""
-        texts = (pair.chosen, pair.rejected, *(message["content"] for message in pair.prompt))
-        if found := next(filter(None, map(self.control.search, texts)), None):
+        if found := next(filter(None, map(self.control.search, pair_texts(pair))), None):
             detail = f"the text holds {found.group()!r}, which a chat template would read as its own"
             return Finding(pair.where, "control token", detail, "Remove it from the text.")
         if normalise(pair.chosen) == normalise(pair.rejected):
             return Finding(pair.where, "chosen equals rejected", "", "Remove the row: it teaches nothing.")
-        if (overlap := self.suites.overlap(pair)) is None:
-            return None
-        if len(self.overlaps) < FindingLog.MOST:
-            self.overlaps.append({"where": pair.where, **overlap.record()})
-        return Finding(pair.where, OVERLAP, str(overlap), "Nothing to mend: it would leak into the scores.")
+        return None
+
+    def store_waiting(self) -> None:
+        """Store the pairs that wait, but those that overlap an eval suite."""
+        for pair, overlap in zip(self.waiting, self.suites.overlaps(self.waiting), strict=True):
+            if overlap is None:
+                self.store.append(pair)
+                continue
+            if len(self.overlaps) < FindingLog.MOST:
+                self.overlaps.append({**dataclasses.asdict(overlap), "in": overlap.where, "where": pair.where})
+            fix = "Remove the row; dropped, it cannot leak into the scores."
+            self.log.add(Finding(pair.where, OVERLAP, str(overlap), fix))
+        self.waiting, self.characters = [], 0
 
     def without_duplicates(self) -> np.ndarray:
         """Places of one of each set of equal rows, ascending; the others are entered as findings."""

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 DIGEST_BYTES = 16
+HAN = re.compile("[一-鿿]")
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,23 @@ class Pair:
         return self.prompt[-1]["content"]
 
 
+def pair_texts(pair: Pair) -> tuple[str, ...]:
+    """Every text of a pair: both answers, then the turns."""
+    return (pair.chosen, pair.rejected, *(message["content"] for message in pair.prompt))
+
+
+def content(pair: Pair) -> bytes:
+    """Prompt, chosen and rejected as JSON: what makes two rows the same row."""
+    return json.dumps([pair.prompt, pair.chosen, pair.rejected], ensure_ascii=False).encode()
+
+
+def digest_of(content: bytes) -> bytes:
+    """DIGEST_BYTES of BLAKE2b."""
+    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
+
+
 def digest(pair: Pair) -> bytes:
-    """DIGEST_BYTES of BLAKE2b over prompt, chosen and rejected: what makes two rows the same row."""
-    text = json.dumps([pair.prompt, pair.chosen, pair.rejected], ensure_ascii=False)
-    return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).digest()
+    return digest_of(content(pair))
 
 
 def fingerprint(pairs: Iterable[Pair]) -> str:
@@ -46,4 +61,4 @@ def joint(digests: Iterable[bytes]) -> str:
 
 def language_of(pair: Pair) -> str:
     """The row's own label, else zh where the last user turn holds a Han character, else en."""
-    return pair.labels.get("language") or ("zh" if any("一" <= c <= "鿿" for c in pair.question) else "en")
+    return pair.labels.get("language") or ("zh" if HAN.search(pair.question) else "en")

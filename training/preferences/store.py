@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from training.preferences.pair import DIGEST_BYTES, Pair, digest, joint
+from training.preferences.pair import DIGEST_BYTES, Pair, content, digest, digest_of, joint
 
 
 class PairStore(Sequence):
@@ -28,11 +28,11 @@ class PairStore(Sequence):
 
     def append(self, pair: Pair) -> None:
         """Only to the store itself, not to a view of it."""
-        fields = [pair.prompt, pair.chosen, pair.rejected, pair.where, pair.source, pair.labels]
-        line = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+        text = content(pair)
+        line = b"[%b,%b]" % (text, json.dumps([pair.where, pair.source, pair.labels], ensure_ascii=False).encode())
         self._file.write(line)
         self._ends.append((self._ends[-1] if self._ends else 0) + len(line))
-        self._digests += digest(pair)
+        self._digests += digest_of(text)
         self._sources.append(pair.source)
 
     @property
@@ -76,8 +76,8 @@ class PairStore(Sequence):
         if end > self._flushed:
             self._file.flush()
             self._flushed = self._ends[-1]
-        prompt, chosen, rejected, where, source, labels = json.loads(os.pread(self._file.fileno(), end - start, start))
-        return Pair(tuple(prompt), chosen, rejected, where, source, labels)
+        (prompt, *answers), account = json.loads(os.pread(self._file.fileno(), end - start, start))
+        return Pair(tuple(prompt), *answers, *account)
 
 
 def digests_of(pairs: Sequence[Pair]) -> np.ndarray:

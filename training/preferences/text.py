@@ -24,3 +24,14 @@ def ngrams(tokens: tuple[str, ...], size: int) -> set[tuple[str, ...]]:
 def is_unicode(text: str) -> bool:
     """Whether a text is encodable: JSON may hold half of a surrogate pair, which no tokenizer takes."""
     return SURROGATE.search(text) is None
+
+
+def shown(text: str, most: int = 200) -> str:
+    """A name or text from outside as it may stand in a message: on one line, at most `most` characters, no escape sequence.
+
+    What does not print (controls, line ends, bidirectional marks, bytes of a file name that are no UTF-8) stands as \\x1b.
+    """
+    text = text if len(text) <= most else f"{text[: most - 1]}…"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

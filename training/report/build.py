@@ -8,14 +8,15 @@ The report holds numbers, places and short reasons; texts of the data go on the 
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from training.encoding import EncodedPair, Encoding
+from training.encoded_pairs import EncodedPairs
+from training.encoding import Encoding
 from training.preferences import Pair, Preferences
 from training.preferences.pair import digest, language_of
 from training.preferences.relations import Relations
@@ -100,7 +101,7 @@ def survey(pairs: Sequence[Pair]) -> Survey:
 class Measured:
     """What can be said in tokens: the ids of the pairs that are trained on, what came of all that were read, and by which recipe."""
 
-    encoded: Iterable[EncodedPair]
+    encoded: EncodedPairs
     encoding: Encoding
     recipe: Any
     shape: Shape | None = None  # of the model; with a device, the time is estimated
@@ -148,7 +149,7 @@ def data_report(
 def token_report(data: Preferences, found: Survey, measured: Measured) -> dict[str, Any]:
     """The part of the report that is in tokens."""
     encoding, recipe = measured.encoding, measured.recipe
-    lengths = token_lengths(measured.encoded)
+    lengths = dict(zip(PARTS, measured.encoded.lengths.T, strict=True))  # int32
     prompt, chosen, rejected = lengths.values()
     total = sum(int(values.sum(dtype=np.int64)) for values in lengths.values())
     bias = longer_bias(chosen, rejected)
@@ -166,15 +167,6 @@ def token_report(data: Preferences, found: Survey, measured: Measured) -> dict[s
         "cost": estimate(prompt, chosen, rejected, recipe, measured.shape, measured.device),
         **by_kind(data, found, sum(lengths.values())),
     }
-
-
-def token_lengths(encoded: Iterable[EncodedPair]) -> dict[str, np.ndarray]:
-    """Tokens of prompt, chosen and rejected of each pair, int32."""
-    found = {part: Lengths() for part in PARTS}
-    for pair in encoded:
-        for part, lengths in found.items():
-            lengths.add(len(getattr(pair, part)))
-    return {part: lengths.numbers() for part, lengths in found.items()}
 
 
 def contrasts(found: Survey) -> dict[str, Any]:

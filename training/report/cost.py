@@ -99,7 +99,7 @@ class Shape:
 
 def shape_of(source: Source) -> Shape | None:
     """From config.json, or a GGUF file's metadata; no weights are read. None where it is no plain decoder (experts, other words)."""
-    path = fetch(source)
+    path = fetch(source, weights=False)
     if path.is_file():
         return gguf_shape(path)
     if (path / "adapter_config.json").is_file():

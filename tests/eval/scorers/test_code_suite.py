@@ -11,7 +11,9 @@ from eval.scorers.typed_values import decode, encode
 from eval.suites import FOLDER, Item
 from tests.conftest import ROOT
 from tests.eval.needs_sandbox import needs_sandbox
-from training.preferences import held_out_prompts, load_preferences, ngrams, split_tokens
+from training.preferences import Pair, load_preferences
+from training.preferences.overlap import NEAR, held_out
+from training.preferences.text import ngrams, split_tokens
 
 REFERENCES = Path(__file__).parent / "code_references"
 ENDINGS = {"python": "py", "cpp": "cpp"}
@@ -61,14 +63,14 @@ def test_rows_are_whole(name):
 
 def test_prompts_are_apart_from_each_other_the_other_suites_and_the_training_pairs():
     others = [row.get("prompt") or row["text"] for path in FOLDER.glob("*.jsonl") if path.name != "code.jsonl" for row in map(json.loads, path.open(encoding="utf-8"))]  # fmt: skip
-    held_out = held_out_prompts(FOLDER)
-    assert held_out.overlaps(ROWS[0]["prompt"]), "the check itself works"
+    copied = Pair(({"role": "user", "content": ROWS[0]["prompt"]},), "a", "b", "")
+    assert held_out(FOLDER).overlap(copied), "the check itself works"
     pairs = load_preferences([{"path": str(ROOT / "training" / "data" / "demo_pairs.jsonl")}])
     assert "overlaps an eval suite" not in pairs.dropped
     prompts = [frozenset(ngrams(split_tokens(row["prompt"]), 2)) for row in ROWS]
     for i, prompt in enumerate(prompts):
         rest = prompts[:i] + prompts[i + 1 :] + [frozenset(ngrams(split_tokens(text), 2)) for text in others]
-        assert max(len(prompt & other) / len(prompt | other) for other in rest) < held_out.near / 1.5, ROWS[i]["id"]
+        assert max(len(prompt & other) / len(prompt | other) for other in rest) < NEAR / 1.5, ROWS[i]["id"]
 
 
 @needs_sandbox

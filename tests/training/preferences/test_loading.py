@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from command import UserError
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SHARED
 from training.preferences import load_preferences
 
 GOOD = {"prompt": "问", "chosen": "好", "rejected": "坏"}
@@ -120,3 +120,34 @@ def test_no_torch(tmp_path, suites):
     source = write(tmp_path / "p.jsonl", many(3))
     steps = f"import sys; from pathlib import Path; from training.preferences import load_preferences as load; load([{source}], Path({str(suites)!r})); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", steps], cwd=ROOT, check=True)
+
+
+def test_the_demo_drops_nothing():
+    data = load_preferences([{"path": str(ROOT / "training" / "data" / "demo_pairs.jsonl")}])
+    assert (len(data.pairs), data.dropped) == (452, {})
+
+
+def test_a_missing_suite_folder_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="overlap with it cannot be ruled out"):
+        load_preferences([write(tmp_path / "p.jsonl", [GOOD])], tmp_path / "nowhere")
+
+
+def test_other_peoples_sets_can_be_held_out(tmp_path, suites):
+    extra = tmp_path / "theirs.jsonl"
+    extra.write_text('{"id": "1", "prompt": "海水为什么是咸的，湖水却常常是淡的？"}\n', encoding="utf-8")
+    source = write(tmp_path / "p.jsonl", [GOOD, {**GOOD, "prompt": "海水为什么是咸的，湖水却常常是淡的？"}])
+    assert len(load_preferences([source], suites).pairs) == 2
+    data = load_preferences([source], suites, extra_suites=[extra])
+    assert data.dropped == {"overlaps an eval suite": 1}
+    (overlap,) = data.overlaps
+    assert (overlap["suite"], overlap["id"], overlap["in"]) == ("theirs", "1", "user turn")
+    assert overlap["where"].endswith("p.jsonl:2")
+
+
+def test_the_real_rows_of_the_articles_data(suites):
+    folder = SHARED / "data" / "preference"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent: the real rows are not part of the project")
+    data = load_preferences([{"path": str(folder / f"dpo_{lang}_demo.json")} for lang in ("en", "zh")])
+    assert [(source["rows"], source["kept"]) for source in data.sources] == [(300, 295), (300, 289)]
+    assert data.dropped == {"exact duplicate": 16}

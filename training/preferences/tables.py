@@ -1,0 +1,182 @@
+"""Rows of Parquet and Arrow files, a batch at a time. Of a table with other columns only those that a pair is read from.
+
+What a file says of itself is not believed: buffers are validated before they are read, for offsets that point elsewhere
+would be read from elsewhere. No extension type is loaded; an unknown one reads as what it is stored as.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training.preferences.files import BUFFER, LONGEST, Rows, Unreadable, open_bytes
+from training.preferences.findings import BadRow
+from training.preferences.forms import KEYS, PROMPT_KEYS
+from training.preferences.text import shown
+
+if TYPE_CHECKING:
+    import pyarrow
+
+BATCH_ROWS = 1024
+BATCH_BYTES = 16 << 20  # as the file's own account has it
+END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+AGAIN = "Fetch or write it again."
+
+
+def read_parquet(path: Path, kind: str, name: str) -> Rows:
+    """Rows of a Parquet file; memory holds a batch and the pages that it lies in."""
+    from pyarrow import parquet
+
+    with open_bytes(path, kind) as stream:
+        check_end(stream, b"PAR1", b"PAR1", "Parquet")
+        with translated("Parquet"):
+            file = parquet.ParquetFile(stream, buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True)
+            columns = known_columns(file.schema_arrow.names)
+            groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+            largest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=1)
+        size = max(1, min(BATCH_ROWS, int(BATCH_BYTES // max(1, largest))))
+        batches = file.iter_batches(size, columns=columns, use_threads=False)
+        yield from numbered(batches, "Parquet", name, file.metadata.num_rows)
+
+
+def read_arrow(path: Path, kind: str, name: str) -> Rows:
+    """Rows of an Arrow file, in the file or the stream format (`datasets` writes the latter); memory holds a record batch."""
+    from pyarrow import ipc
+
+    with open_bytes(path, kind) as stream:
+        is_file = stream.peek(6)[:6] == b"ARROW1"
+        check_end(stream, b"ARROW1" if is_file else b"", b"ARROW1" if is_file else END_OF_STREAM, "Arrow")
+        with translated("Arrow"):
+            opened = ipc.open_file(stream) if is_file else ipc.open_stream(stream)
+            columns = known_columns(opened.schema.names)
+            options = ipc.IpcReadOptions(included_fields=[opened.schema.names.index(column) for column in columns])
+            stream.seek(0)
+            opened = (ipc.open_file if is_file else ipc.open_stream)(stream, options=options)
+            batches = map(opened.get_batch, range(opened.num_record_batches)) if is_file else iter(opened)
+        size = path.stat().st_size
+        yield from numbered(batches, "Arrow", name)
+        if path.exists() and path.stat().st_size < size:  # pyarrow takes a stream that stops between batches for whole
+            raise Unreadable("file cut short", "it was cut while it was read", AGAIN)
+
+
+READERS = {".parquet": read_parquet, ".arrow": read_arrow}
+
+
+def check_end(stream: Any, head: bytes, end: bytes, what: str) -> None:
+    """Unreadable for a file that lacks the bytes it has to begin or end with."""
+    size = stream.seek(0, 2)
+    stream.seek(0)
+    begins = stream.read(len(head)) == head
+    stream.seek(max(0, size - len(end)))
+    ends = stream.read() == end
+    stream.seek(0)
+    if not begins:
+        raise Unreadable(f"not a readable {what} file", "it does not begin like one", AGAIN)
+    if not ends:
+        raise Unreadable("file cut short", f"it does not end like a {what} file", AGAIN)
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """What pyarrow raises for a file that is damaged, as Unreadable."""
+    import pyarrow
+
+    try:
+        yield
+    except BadRow:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
+        raise Unreadable(f"not a readable {what} file", first_line(error), AGAIN) from None
+
+
+def first_line(error: BaseException) -> str:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return shown(re.sub(r"\s+", " ", lines[0]).rstrip(". "))
+
+
+def known_columns(names: list[str]) -> list[str]:
+    """The columns that a pair is read from. Unreadable where there is none, or two of one name."""
+    twice = next((name for name in names if names.count(name) > 1 and name in KEYS), None)
+    if twice:
+        raise Unreadable("duplicated key", f"two columns are called {twice}", "Drop one.")
+    found = [name for name in names if name in KEYS]
+    if not found:
+        there = ", ".join(shown(name, 40) for name in names[:20]) or "none"
+        needed = f"one of {', '.join(PROMPT_KEYS)}; chosen and rejected"
+        raise Unreadable("no known column", f"its columns are {there}", f"Rename them: {needed}.")
+    return found
+
+
+def numbered(batches: Iterator["pyarrow.RecordBatch"], what: str, name: str, rows: int | None = None) -> Rows:
+    """(place, row) of record batches, counted from 1. Unreadable if there are not as many `rows` as the file says."""
+    number = 0
+    while True:
+        with translated(what):
+            batch = next(batches, None)
+            if batch is None:
+                break
+        for row in batch_rows(batch, what):
+            number += 1
+            where = f"{name}[{number}]"
+            yield where, row.at(where) if isinstance(row, BadRow) else row
+    if rows is not None and number != rows:
+        raise Unreadable("file cut short", f"it says that it holds {rows:,}", AGAIN)
+
+
+def batch_rows(batch: "pyarrow.RecordBatch", what: str) -> Iterator[Any]:
+    """The rows of a batch, a BadRow for one that is not UTF-8. Unreadable if its buffers contradict each other.
+
+    Nothing of a batch is read before it is validated: even its size in bytes is computed from its offsets.
+    """
+    import pyarrow
+
+    try:
+        batch.validate(full=True)
+    except pyarrow.ArrowException as error:
+        if "utf" not in str(error).lower():
+            raise Unreadable(f"not a readable {what} file", first_line(error), AGAIN) from None
+        if batch.num_rows < 2:
+            yield BadRow("not UTF-8", first_line(error))
+        else:
+            half = batch.num_rows // 2
+            yield from batch_rows(batch.slice(0, half), what)
+            yield from batch_rows(batch.slice(half), what)
+    else:
+        yield from valid_rows(batch)
+
+
+def valid_rows(batch: "pyarrow.RecordBatch") -> Iterator[Any]:
+    """The rows of a valid batch, a BadRow for one that Python cannot have; a large batch, or one with such a row, by halves."""
+    large = weight(batch) > LONGEST
+    rows = None if large and batch.num_rows > 1 else converted(batch)
+    if isinstance(rows, list):
+        yield from rows
+    elif batch.num_rows < 2:
+        yield rows
+    else:
+        half = batch.num_rows // 2
+        yield from valid_rows(batch.slice(0, half))
+        yield from valid_rows(batch.slice(half))
+
+
+def shares(batch: "pyarrow.RecordBatch") -> bool:
+    """Whether rows may share their values, so that as Python objects they are larger than the batch is."""
+    return any(word in str(field.type) for field in batch.schema for word in ("dictionary", "view", "run_end"))
+
+
+def weight(batch: "pyarrow.RecordBatch") -> int:
+    """Bytes that the rows of a valid batch may have as Python objects."""
+    return batch.nbytes * (batch.num_rows if shares(batch) else 1)
+
+
+def converted(batch: "pyarrow.RecordBatch") -> list[Any] | BadRow:
+    """The rows of a valid batch as Python objects, or what is wrong with one of them."""
+    import pyarrow
+
+    if batch.num_rows == 1 and batch.nbytes > LONGEST and not shares(batch):
+        return BadRow("too long", f"a row of more than {LONGEST >> 20} MiB", "Remove the row.")
+    try:
+        return batch.to_pylist()
+    except (pyarrow.ArrowException, ValueError, OverflowError, TypeError, KeyError, RecursionError) as error:
+        return BadRow("damaged row", first_line(error))
