@@ -112,7 +112,7 @@ def peer_arguments(spec: dict[str, Any], arguments: dict[str, Any]) -> dict[str,
 def ours(model: Any, spec: dict[str, Any], arguments: dict[str, Any], clock: Any) -> Any:
     from transformers import TrainingArguments
 
-    from training.encoding import EncodedPair
+    from training.encoded_pairs import EncodedPair
     from training.trainer import ORPOTrainer
 
     pairs = [EncodedPair(*pair) for step in spec["steps"] for pair in step]

@@ -77,7 +77,9 @@ def measure(count: int, form: str, folder: Path) -> dict[str, Any]:
         raise WorkError(f"{' '.join(command)} ended with status {status}.")
     report = json.loads((folder / f"report-{count}" / "data_report.json").read_text())
     if report["dropped"] != expected or report["rows"] != count or report["kept"] != count - expected.total():
-        raise WorkError(f"the report says {report['dropped']}, {report['kept']} kept; written were {expected} in {count}.")
+        raise WorkError(
+            f"the report says {report['dropped']}, {report['kept']} kept; written were {expected} in {count}."
+        )
     size = path.stat().st_size
     path.unlink()
     return {

@@ -31,8 +31,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "source", nargs="+", help="a recipe (.yaml), or data: files, folders or Hub data sets ORG/NAME, one or more"
     )
-    for key in ("name", "revision", "split"):
-        parser.add_argument(f"--{key}", help=f"of the Hub data sets: {SOURCE_KEYS[key][1]}")
+    parser.add_argument("--config", help="the config of the Hub data sets, such as zh")
+    for key in ("revision", "split"):
+        parser.add_argument(f"--{key}", help=SOURCE_KEYS[key][1])
     parser.add_argument("--streaming", action="store_true", help="read Hub data sets without downloading them first")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where to write (default: runs/NAME-data)")
     parser.add_argument("--model", metavar="MODEL", help="whose tokenizer counts (of a recipe: instead of its own)")
@@ -75,14 +76,16 @@ def recipe_of(options: argparse.Namespace, overrides: list[str]) -> Recipe:
         raise UserError(f"--max-length is {options.max_length}; needed: a whole number above 0.")
     own = [] if options.model is None else ["--model", options.model]
     own += [] if options.max_length is None else ["--max_length", str(options.max_length)]
-    where = {key: value for key in ("name", "revision", "split", "streaming") if (value := getattr(options, key))}
+    asked = {"name": options.config, **{key: getattr(options, key) for key in ("revision", "split", "streaming")}}
+    where = {key: value for key, value in asked.items() if value}
     if options.source[0].endswith((".yaml", ".yml")):
         if len(options.source) > 1:
             raise UserError(
                 f"{options.source[0]} is a recipe, and {options.source[1]} stands beside it. Give one recipe."
             )
         if where:
-            raise UserError(f"--{next(iter(where))} is for bare data; a recipe says it of each source under `dataset`.")
+            flags = "--config, --revision, --split and --streaming are"
+            raise UserError(f"{flags} for bare data; a recipe says these of each source under `dataset`.")
         return load_recipe(Path(options.source[0]), [*overrides, *own])
     data = [
         {"path": path} | (where if is_hub_data_set(path) and not Path(path).exists() else {}) for path in options.source

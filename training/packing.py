@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from training.attention import Span
-from training.encoding import EncodedPair
+from training.encoded_pairs import EncodedPair
 from training.plan import count_steps, pack_step, plan_steps  # noqa: F401  the trainer and its tests take them from here
 
 PARTS = ("prompt", "chosen", "rejected")

@@ -22,7 +22,7 @@ from command import WorkError
 from training import loss
 from training.attention import use_path
 from training.checkpoints import make_room, publish, told_write_failure, what_is_wrong
-from training.encoding import EncodedPair
+from training.encoded_pairs import EncodedPair
 from training.health import Diverged, loss_limit, reason_to_stop
 from training.memory import ActivationBudget
 from training.packing import collate, pack_step

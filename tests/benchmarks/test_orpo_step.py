@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from contenders import measure
 from orpo_step import compare, shape, table
 
-from training.encoding import EncodedPair
+from training.encoded_pairs import EncodedPair
 
 STEP = [
     [[5, 6, 7], [8, 9, 2], [10, 11, 12, 13, 2]],

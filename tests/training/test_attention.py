@@ -8,7 +8,7 @@ from command import UserError, WorkError
 from tests.conftest import make_tiny_model
 from training import attention
 from training.attention import Span, dense_mask, lay_branches, lay_varlen, run_packed, use_path
-from training.encoding import EncodedPair
+from training.encoded_pairs import EncodedPair
 from training.packing import collate
 
 CPU = torch.device("cpu")

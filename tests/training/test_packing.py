@@ -1,7 +1,7 @@
 """Plans, micro-batches and their tensors: exact counts, nothing lost."""
 
 from training.attention import Span
-from training.encoding import EncodedPair
+from training.encoded_pairs import EncodedPair
 from training.packing import collate, count_steps, pack_step, plan_steps
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.encoding import EncodedPair
+from training.encoded_pairs import EncodedPair
 from training.trainer import ORPOTrainer
 
 BETA = 0.3

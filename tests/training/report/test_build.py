@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.training.report.made import OVERLAP, ROWS, finding, made
-from training.encoding import EncodedPair, encode_pairs
+from training.encoded_pairs import EncodedPair, EncodedPairs
+from training.encoding import encode_pairs
 from training.recipe import check_recipe
 from training.report import build
 from training.report.build import Measured, data_report, near_groups, suggested_max_length, survey
@@ -123,7 +124,9 @@ def test_the_bias_of_length_in_tokens():
     data, relations = made([("a", "b", "c")] * 3)
     encoded = [EncodedPair([1], [1, 2, 3], [1, 2]), EncodedPair([1], [1, 2], [1, 2]), EncodedPair([1], [1], [1, 2])]
     encoding = encode_of(encoded)
-    report = data_report(data, survey(data.pairs), relations, "", Measured(encoded, encoding, recipe()))
+    report = data_report(
+        data, survey(data.pairs), relations, "", Measured(EncodedPairs.of(encoded), encoding, recipe())
+    )
     assert report["chosen_longer"] == {"value": 1 / 3, "n": 3}
     assert report["length_bias"]["tokens"]["equal"] == 1
     assert report["lost_to_max_length"]["share_of_tokens"] == 0 and report["suggested_max_length"] is None
