@@ -15,14 +15,17 @@ class Relations:
     """`near`, `groups`: (n,) int64, for each pair the least index of its group (itself if alone); `groups` joins twins too."""
 
     near: np.ndarray
-    twins: list[tuple[int, int, float]]  # English pair, Chinese pair, score
+    twins: list[tuple[int, int, float]]  # English pair, Chinese pair, score: possible twins, to be read
     groups: np.ndarray
+    searched: int  # pairs among which twins were looked for: all, or as many as twins.py looks at
 
     def only(self, kept: Sequence[int]) -> "Relations":
         """Of these pairs alone, under their new numbers."""
         place = {index: number for number, index in enumerate(kept)}
         twins = [(place[i], place[j], score) for i, j, score in self.twins if i in place and j in place]
-        return Relations(renumbered(self.near[kept]), twins, renumbered(self.groups[kept]))
+        return Relations(
+            renumbered(self.near[kept]), twins, renumbered(self.groups[kept]), min(self.searched, len(kept))
+        )
 
 
 def renumbered(groups: np.ndarray) -> np.ndarray:
@@ -50,7 +53,7 @@ def relate(pairs: Sequence[Pair]) -> Relations:
             twins.add(text, language_of(pair))
         near = search.groups(text_of)
     found = twins.find(text_of)
-    return Relations(near, found, joined(near, [(i, j) for i, j, _ in found]))
+    return Relations(near, found, joined(near, [(i, j) for i, j, _ in found]), twins.searched)
 
 
 def joined(groups: np.ndarray, links: Sequence[tuple[int, int]]) -> np.ndarray:

@@ -126,5 +126,7 @@ def relatives(report: dict[str, Any]) -> list[Alarm]:
         text = f"{counts['near_rows']:,} kept rows are near duplicates of one another, in {counts['near_groups']:,} groups."
         found.append(Alarm(False, text))
     if counts["twins"]:
-        found.append(Alarm(False, f"{counts['twins']:,} pairs say the same in Chinese and English (twins)."))
+        found.append(
+            Alarm(False, f"{counts['twins']:,} pairs of rows may say the same in Chinese and English (twins).")
+        )
     return found

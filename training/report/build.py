@@ -254,6 +254,7 @@ def duplicates(data: Preferences, relations: Relations) -> dict[str, Any]:
             {"rows": len(group), "where": [data.pairs[i].where for i in group[:10]]} for group in groups[:SHOWN_GROUPS]
         ],
         "twins": len(twins),
+        "twins_searched": relations.searched,
         "twins_best": [
             {"one": data.pairs[i].where, "other": data.pairs[j].where, "score": round(float(score), 3)}
             for i, j, score in sorted(twins, key=lambda twin: -twin[2])[:SHOWN_GROUPS]

@@ -40,7 +40,7 @@ def made(rows=ROWS, findings=(), overlaps=(), near=None, twins=()):
     sources = [{"path": "data/made.jsonl", "rows": len(rows) + len(findings), "kept": len(rows)}]
     groups = np.arange(len(rows)) if near is None else np.array(near)
     data = Preferences(pairs, sources, Counter(log.counts), "0" * 64, log, list(overlaps))
-    return data, Relations(groups, list(twins), groups)
+    return data, Relations(groups, list(twins), groups, len(rows))
 
 
 def finding(line, reason="empty turn", detail="`chosen` is empty"):
