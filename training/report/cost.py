@@ -29,8 +29,7 @@ from typing import Any
 import numpy as np
 
 from command import UserError
-from inference.loading import Source, fetch
-from inference.sources import read_object
+from inference.loading import Source, fetch, read_object
 from training.plan import count_steps, pack_step, plan_steps
 
 PADDED = (1, 4, 8)  # pairs of a micro-batch, as others batch them
