@@ -114,6 +114,6 @@ def test_inspect_pairs_tells_tokens_where_the_model_is_here(recipe, tmp_path, ca
     told = capsys.readouterr()
     assert "than max_length 80;" in " ".join(told.out.split())
     assert "would cut nothing" in told.err
-    assert "dropped: prompt fills max_length" in told.out
+    assert "prompt fills max_length" in told.out
     assert inspect_pairs.main([yaml.safe_load(recipe.read_text())["dataset"], *out]) == 0
     assert "max_length" not in capsys.readouterr().out

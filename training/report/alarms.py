@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any, NamedTuple
 
+from training.preferences.loading import NOT_DRAWN
 from training.report.text import shorten
 
 FEW = 0.02  # share of a language's pairs below which "teaches the language" is few
@@ -41,10 +42,15 @@ def tongue(name: str) -> str:
 
 
 def drops(report: dict[str, Any]) -> list[Alarm]:
-    return [
-        Alarm(True, f"{count:,} of {report['rows']:,} rows dropped: {shorten(reason, 120)}")
-        for reason, count in Counter(report["dropped"]).most_common()
-    ]
+    """All reasons in one sentence; rows that the mix was told not to draw are no loss."""
+    counts = Counter(report["dropped"])
+    found = []
+    if spared := counts.pop(NOT_DRAWN, 0):
+        found.append(Alarm(False, f"{spared:,} rows not drawn, as max_rows or weight of their source says."))
+    if counts:
+        reasons = ", ".join(f"{shorten(reason, 100)} {count:,}" for reason, count in counts.most_common())
+        found.append(Alarm(True, f"{counts.total():,} of {report['rows']:,} rows dropped: {reasons}."))
+    return found
 
 
 def overlaps(report: dict[str, Any]) -> list[Alarm]:

@@ -18,8 +18,9 @@ import numpy as np
 from training.encoded_pairs import EncodedPairs
 from training.encoding import Encoding
 from training.preferences import Pair, Preferences
-from training.preferences.pair import digest, language_of
+from training.preferences.pair import language_of
 from training.preferences.relations import Relations
+from training.preferences.store import digests_of
 from training.report import contrast
 from training.report.cost import Shape, estimate
 from training.report.statistics import Lengths, histogram, longer_bias, most_common, proportion, summary
@@ -71,7 +72,8 @@ def survey(pairs: Sequence[Pair]) -> Survey:
     found = Survey()
     limit = (1 << 64) * REFUSAL_SAMPLE // len(pairs) if len(pairs) > REFUSAL_SAMPLE else None
     numbers: dict[str, int] = {}
-    for pair in pairs:
+    digests = digests_of(pairs) if limit is not None else None
+    for number, pair in enumerate(pairs):
         language = language_of(pair)[:LABEL_CHARACTERS]
         if language not in numbers and len(numbers) >= MOST_LANGUAGES:  # labels that are no languages
             language = "other"
@@ -91,7 +93,7 @@ def survey(pairs: Sequence[Pair]) -> Survey:
         found.note("contrast", kind, pair, language)
         found.note("mixing", mixing, pair, language)
         found.note("emoji", contrast.emoji_contrast(pair), pair, language)
-        if limit is None or int.from_bytes(digest(pair)[:8], "big") < limit:
+        if limit is None or int.from_bytes(digests[number, :8].tobytes(), "big") < limit:
             found.asked_refusals += 1
             found.note("refusals", contrast.refusal_contrast(pair), pair, language)
     return found

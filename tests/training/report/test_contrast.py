@@ -43,6 +43,7 @@ def pair(prompt, chosen, rejected, system=None):
         ("Say hello in Chinese.", "你好。", "Hello.", "other_asked"),
         ("Translate to Romanian\n\nRomanian:", "Bună ziua.", "Good day to you.", "other_asked"),
         ("万里の長城はどのくらいの長さですか？教えてください。", "長いです。", "It is long.", "unclear"),
+        ("What is the capital?", "दिल्ली राजधानी है।", "It is Delhi, I think.", "against"),
     ],
 )
 def test_the_language_of_a_pair(prompt, chosen, rejected, found):

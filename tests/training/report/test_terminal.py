@@ -40,7 +40,7 @@ def test_what_is_alarming_comes_first():
     found = table(report_of(rows, findings=[finding(99)], overlaps=[OVERLAP]))
     head = " ".join(" ".join(found[:9]).split())
     assert "61 rows → 60 kept" in found[0]
-    assert "1 of 61 rows dropped: empty turn" in head
+    assert "1 of 61 rows dropped: empty turn 1." in head
     assert "language 1" in head and "removed before training" in head
     assert "None of 60 Chinese pairs teaches" in head
     assert all(line.startswith(("  !", "   ")) for line in found[2:6])
