@@ -198,7 +198,8 @@ def run_all(seed: int, numbers: range) -> tuple[list[dict[str, Any]], list[dict[
         elif (peak := lines[-1]["peak"]) > MOST_MEMORY:
             failures.append({"number": at - size, "kind": "memory", "wrong": [f"{peak >> 20:,} MiB in this batch"]})
         found[-1]["peak"] = lines[-1].get("peak", 0) if lines else 0
-        print(f"{at - numbers.start:,} of {len(numbers):,}, {len(failures)} failed", file=sys.stderr)
+        failed = ", ".join(f"{case['number']} ({case['kind']})" for case in failures) or "none"
+        print(f"{at - numbers.start:,} of {len(numbers):,}; failed: {failed}", file=sys.stderr)
     return found, failures, time.perf_counter() - started
 
 

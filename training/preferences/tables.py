@@ -4,6 +4,7 @@ What a file says of itself is not believed: buffers are validated before they ar
 would be read from elsewhere. No extension type is loaded; an unknown one reads as what it is stored as.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,12 +32,17 @@ def read_parquet(path: Path, kind: str, name: str) -> Rows:
     with open_bytes(path, kind) as stream:
         check_end(stream, b"PAR1", b"PAR1", "Parquet")
         with translated("Parquet"):
-            file = parquet.ParquetFile(stream, buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True)
+            texts = text_columns(parquet.ParquetFile(stream, pre_buffer=False).schema)
+            file = parquet.ParquetFile(
+                stream, read_dictionary=texts, buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True
+            )
             columns = known_columns(file.schema_arrow.names)
             groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
             largest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=1)
         size = max(1, min(BATCH_ROWS, int(BATCH_BYTES // max(1, largest))))
-        batches = file.iter_batches(size, columns=columns, use_threads=False)
+        # row group by row group: pyarrow cannot join the dictionaries of two in one nested column
+        parts = (file.iter_batches(size, [i], columns, use_threads=False) for i in range(len(groups)))
+        batches = itertools.chain.from_iterable(parts)
         yield from numbered(batches, "Parquet", name, file.metadata.num_rows)
 
 
@@ -58,6 +64,13 @@ def read_arrow(path: Path, kind: str, name: str) -> Rows:
         yield from numbered(batches, "Arrow", name)
         if path.exists() and path.stat().st_size < size:  # pyarrow takes a stream that stops between batches for whole
             raise Unreadable("file cut short", "it was cut while it was read", AGAIN)
+
+
+def text_columns(schema: Any) -> list[str]:
+    """The leaves of texts in a Parquet schema. Read as dictionaries, one long text a thousand times over stays one text:
+    1,143 bytes of such a file would be 16 GiB."""
+    columns = map(schema.column, range(len(schema)))
+    return [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
 
 
 READERS = {".parquet": read_parquet, ".arrow": read_arrow}
@@ -116,7 +129,8 @@ def numbered(batches: Iterator["pyarrow.RecordBatch"], what: str, name: str, row
             batch = next(batches, None)
             if batch is None:
                 break
-        for row in batch_rows(batch, what):
+        # what Parquet's reader decodes is sound; Arrow's takes the buffers as they lie in the file
+        for row in valid_rows(batch) if what == "Parquet" else batch_rows(batch, what):
             number += 1
             where = f"{name}[{number}]"
             yield where, row.at(where) if isinstance(row, BadRow) else row
@@ -148,8 +162,11 @@ def batch_rows(batch: "pyarrow.RecordBatch", what: str) -> Iterator[Any]:
 
 def valid_rows(batch: "pyarrow.RecordBatch") -> Iterator[Any]:
     """The rows of a valid batch, a BadRow for one that Python cannot have; a large batch, or one with such a row, by halves."""
-    large = weight(batch) > LONGEST
-    rows = None if large and batch.num_rows > 1 else converted(batch)
+    large = sum(map(weight, batch.columns)) > LONGEST
+    if large and batch.num_rows == 1:
+        rows: Any = BadRow("too long", f"a row of more than {LONGEST >> 20} MiB", "Remove the row.")
+    else:
+        rows = None if large else converted(batch)
     if isinstance(rows, list):
         yield from rows
     elif batch.num_rows < 2:
@@ -160,23 +177,36 @@ def valid_rows(batch: "pyarrow.RecordBatch") -> Iterator[Any]:
         yield from valid_rows(batch.slice(half))
 
 
-def shares(batch: "pyarrow.RecordBatch") -> bool:
-    """Whether rows may share their values, so that as Python objects they are larger than the batch is."""
-    return any(word in str(field.type) for field in batch.schema for word in ("dictionary", "view", "run_end"))
+def weight(array: "pyarrow.Array") -> int:
+    """Bytes of a valid array as Python objects: of a dictionary each value as often as it is there."""
+    import pyarrow
+    from pyarrow import compute, types
 
-
-def weight(batch: "pyarrow.RecordBatch") -> int:
-    """Bytes that the rows of a valid batch may have as Python objects."""
-    return batch.nbytes * (batch.num_rows if shares(batch) else 1)
+    kind = array.type
+    if isinstance(array, pyarrow.ExtensionArray):
+        return weight(array.storage)
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return 8 * len(array) + weight(array.flatten())
+    if types.is_struct(kind):
+        return sum(map(weight, array.flatten()))
+    if types.is_dictionary(kind):
+        is_text = any(word in str(kind.value_type) for word in ("string", "binary")) and kind.value_type.num_fields == 0
+        if not is_text:
+            return array.nbytes * len(array)
+        lengths = compute.binary_length(array.dictionary)
+        return compute.sum(lengths.take(array.indices)).as_py() or 0
+    if types.is_string_view(kind) or types.is_binary_view(kind):
+        return compute.sum(compute.binary_length(array)).as_py() or 0
+    if types.is_list_view(kind) or types.is_large_list_view(kind) or types.is_run_end_encoded(kind):
+        raise Unreadable("unknown type", f"a column of the type {shown(str(kind))}", "Write it as text or lists.")
+    return array.nbytes
 
 
 def converted(batch: "pyarrow.RecordBatch") -> list[Any] | BadRow:
     """The rows of a valid batch as Python objects, or what is wrong with one of them."""
     import pyarrow
 
-    if batch.num_rows == 1 and batch.nbytes > LONGEST and not shares(batch):
-        return BadRow("too long", f"a row of more than {LONGEST >> 20} MiB", "Remove the row.")
     try:
         return batch.to_pylist()
     except (pyarrow.ArrowException, ValueError, OverflowError, TypeError, KeyError, RecursionError) as error:
-        return BadRow("damaged row", first_line(error))
+        return BadRow("not UTF-8" if isinstance(error, UnicodeDecodeError) else "damaged row", first_line(error))

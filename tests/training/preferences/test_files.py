@@ -28,8 +28,8 @@ def packed(data, codec):
     return sink.getvalue().to_pybytes()
 
 
-def arrow(rows, new):
-    table, sink = pa.Table.from_pylist(rows), pa.BufferOutputStream()
+def arrow(rows, new, table=None):
+    table, sink = table or pa.Table.from_pylist(rows), pa.BufferOutputStream()
     with new(sink, table.schema) as writer:
         writer.write_table(table, 2)
     return sink.getvalue().to_pybytes()
@@ -331,6 +331,11 @@ def test_odd_columns_read_or_are_found(tmp_path):
     assert "other" not in good(items)[0]
 
 
+def test_nested_columns_of_several_row_groups_with_dictionaries_of_their_own(tmp_path):
+    rows = [{"prompt": [{"role": "user", "content": f"{i}" * j}], "chosen": "a", "rejected": "b"} for i in range(9) for j in (1, 99)]  # fmt: skip
+    assert good(read(write(tmp_path, "a.parquet", as_parquet(rows)))) == rows
+
+
 def test_text_columns_that_are_not_utf8_are_found_row_by_row(tmp_path):
     bad = pa.array([b"a", b"\xff\xfe", b"c"], pa.binary()).view(pa.string())
     parquet.write_table(pa.table({"prompt": bad, "chosen": ["x"] * 3, "rejected": ["y"] * 3}), tmp_path / "a.parquet")
@@ -368,13 +373,38 @@ def test_long_rows_of_tables_are_found(tmp_path, short):
 
 
 def test_a_dictionary_is_not_multiplied_into_memory(tmp_path):
-    table = pa.table({"prompt": pa.array(["x" * (1 << 20)] * 300).dictionary_encode(), "chosen": ["a"] * 300, "rejected": ["b"] * 300})  # fmt: skip
+    table = pa.table({"prompt": pa.array(["x" * (1 << 20)] * 100).dictionary_encode(), "chosen": ["a"] * 100, "rejected": ["b"] * 100})  # fmt: skip
     with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as sink, ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     tracemalloc.start()
-    assert sum(1 for _ in read_source({"path": str(tmp_path / "a.arrow")})) == 300
-    assert tracemalloc.get_traced_memory()[1] < 200 << 20
+    assert sum(1 for _ in read_source({"path": str(tmp_path / "a.arrow")})) == 100
+    assert tracemalloc.get_traced_memory()[1] < 90 << 20
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_parquet_file_of_one_long_text_many_times_is_not_multiplied_into_memory(tmp_path, nested):
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 120, pa.int32()), ["x" * (1 << 20)])
+    if nested:
+        turns = pa.StructArray.from_arrays([pa.array(["user"] * 120), texts], ["role", "content"])
+        texts = pa.ListArray.from_arrays(pa.array(range(121), pa.int32()), turns)
+    table = pa.table({"prompt": texts, "chosen": ["a"] * 120, "rejected": ["b"] * 120})
+    path = tmp_path / "a.parquet"
+    parquet.write_table(table, path, dictionary_pagesize_limit=1 << 30, compression="zstd", store_schema=False)
+    assert path.stat().st_size < 10_000
+    held = [pa.total_allocated_bytes() for _ in read_source({"path": str(path)})]
+    assert len(held) == 120
+    assert max(held) < 64 << 20
+
+
+def test_a_row_of_a_list_that_repeats_a_long_text_is_too_long(tmp_path):
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 100, pa.int32()), ["x" * (1 << 20)])
+    turns = pa.ListArray.from_arrays(pa.array([0, 99, 100], pa.int32()), texts)
+    batch = pa.record_batch({"prompt": turns, "chosen": ["a", "a"], "rejected": ["b", "b"]})
+    path = write(tmp_path, "a.arrow", arrow([], ipc.new_stream, pa.Table.from_batches([batch])))
+    items = read(path)
+    assert [f.reason for f in findings(items)] == ["too long"]
+    assert len(good(items)) == 1
 
 
 # Folders
