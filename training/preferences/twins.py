@@ -8,7 +8,7 @@ of HumanEval in both languages 1.00 with their code and 0.93 by a paragraph of t
 English and 300 Chinese rows of DPO-En-Zh-20k nothing is found, and nothing is there: the best, 0.35, is another task of the
 same form. Among the demo's 452 questions two are found, and both are twins.
 
-A list to be read, not to be dropped from: no set of many thousand rows whose twins are known was at hand. Missed are
+A list to be read, not to be dropped from: LEAST was chosen on the sets above, and no set of many thousand rows whose twins are known was at hand. Missed are
 short questions (of fewer than LEAST_SHARED common words), free translations, idioms, and traditional characters.
 """
 
