@@ -124,6 +124,14 @@ def test_a_large_bucket_is_not_compared_in_full_but_found(monkeypatch):
     assert not compared
 
 
+def test_strangers_in_a_large_bucket_cost_eight_comparisons_each():
+    compared = []
+    parent = np.arange(400)
+    duplicates.join(list(range(400)), parent, lambda *pair: compared.append(pair))
+    assert len(compared) == sum(min(8, before) for before in range(400))
+    assert (parent == np.arange(400)).all()
+
+
 def test_every_process_finds_the_same_bands():
     program = "from training.preferences.duplicates import records; print(records(['甲乙丙丁', 'one two three']).tobytes().hex())"
     outputs = {

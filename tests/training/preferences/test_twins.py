@@ -70,6 +70,12 @@ def test_the_same_prompt_twice_is_found_twice():
     assert {(0, 1), (6, 1)} <= set(find([*TWIN, *OTHERS, TWIN[0]]))
 
 
+def test_each_is_the_others_best():
+    """English 0 prefers Chinese 5, which prefers it too; 1 prefers 5 in vain; 2 fits 6 and 7 alike."""
+    scored = [(0, 5, 0.9), (0, 6, 0.6), (1, 5, 0.8), (1, 7, 0.5), (2, 6, 0.7), (2, 7, 0.7)]
+    assert twins.mutual_best(iter(scored)) == [(0, 5, 0.9), (2, 6, 0.7), (2, 7, 0.7)]
+
+
 def test_without_one_of_the_languages_no_dictionary_is_read(monkeypatch):
     monkeypatch.setattr(twins, "Glosses", lambda: pytest.fail("read"))
     assert find([]) == []
