@@ -54,8 +54,8 @@ def test_a_hanging_test_fails_by_its_name_and_the_others_run(hang, tmp_path):
     """Under the options of pyproject.toml with less patience."""
     (tmp_path / "test_hang.py").write_text(HANGS[hang])
     (tmp_path / "test_other.py").write_text("def test_other(): pass\n")
-    config = (ROOT / "pyproject.toml").read_text().replace("timeout = 180", "timeout = 1")
-    (tmp_path / "pyproject.toml").write_text(config.replace("faulthandler_timeout = 300", "faulthandler_timeout = 3"))
+    config = (ROOT / "pyproject.toml").read_text().replace("timeout = 240", "timeout = 1")
+    (tmp_path / "pyproject.toml").write_text(config.replace("faulthandler_timeout = 360", "faulthandler_timeout = 3"))
     command = [sys.executable, "-m", "pytest", "-n", "1", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90)
     said = done.stdout + done.stderr
