@@ -1,15 +1,17 @@
-"""How every command here ends: one clear message on stderr, the right exit status, no traceback for what a user can cause.
+"""How every command here reads its options and ends: one clear message on stderr, the right exit status, no traceback for what a user can cause.
 
 Exit status: 0 success, 1 the work failed (no disk space, out of memory, a check not passed), 2 bad usage or bad input,
 130 stopped by Ctrl-C or SIGTERM. A bug still shows its traceback.
 """
 
+import argparse
 import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 
 class UserError(ValueError):
@@ -18,6 +20,37 @@ class UserError(ValueError):
 
 class WorkError(RuntimeError):
     """The input was right and the work still failed; the message says what is kept and what to do. Exit status 1."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """argparse's, without abbreviations; it answers a flag that it does not know with the nearest that it does.
+
+    Before all else, as argparse would first miss the flag that was mistyped, where that one is required.
+    """
+
+    def __init__(self, **settings: Any):
+        super().__init__(allow_abbrev=False, **settings)
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> argparse.Namespace:
+        words = sys.argv[1:] if args is None else list(args)
+        for word in words[: words.index("--") if "--" in words else None]:
+            flag = word.partition("=")[0]
+            if flag.startswith("--") and " " not in word and flag not in self._option_string_actions:
+                self.error(f"unknown option {flag}{did_you_mean(flag, self._option_string_actions)}")
+        return super().parse_args(words, namespace)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """What an error adds after an unknown word: the nearest known one, if any is near."""
+    import difflib
+
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]}?" if near else "."
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 prompt`, `2,000 prompts`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def run_command(main: Callable[[], int | None]) -> None:

@@ -6,6 +6,7 @@ its lock, which the system takes from a dead process, and nothing was written fo
 writer to get from making a part to locking it. Where a file system has no locks, nothing is removed.
 """
 
+import errno
 import fcntl
 import fnmatch
 import hashlib
@@ -309,14 +310,33 @@ def require_space(path: Path, size: int, what: str, fix: str = "choose another -
 
     `fix` is what the caller's user can do beside freeing space.
     """
-    place = path.absolute()
-    while not place.exists():
-        place = place.parent
+    place = _existing(path)
     free = shutil.disk_usage(place).free
     if free < size:
         raise WorkError(
             f"{what} needs {gigabytes(size)} in {place}; {gigabytes(free)} are free. Free some space or {fix}."
         )
+
+
+def require_writable(folder: Path) -> None:
+    """The system's OSError unless files can be made where `folder` is or will be; nothing is left there."""
+    place = _existing(folder)
+    if not place.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
+    try:
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise type(error)(
+            error.errno, error.strerror, str(place)
+        ) from None  # not the name of a file that the user never gave
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest of its parents that is there."""
+    place = path.absolute()
+    while not place.exists():
+        place = place.parent
+    return place
 
 
 def gigabytes(size: int) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from command import UserError, WorkError, run_command
+from command import CommandParser, UserError, WorkError, run_command
 from publishing.account import check_account
 from publishing.collection import Items, check_collection, is_slug, show_collection, tie
 from publishing.commit import MARK, check_branch, commit_directly, find_pull_request, merge, open_pull_request
@@ -45,13 +45,12 @@ SPACE_CODE = (".py", "requirements.txt")  # what a push may remove from a Space 
 # --- the command
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="upload.py",
         description="Check RUN_DIR/release, push it to the Hub whole or not at all, read it back and compare, tag it. "
         "The token comes from `hf auth login` or HF_TOKEN. The same command continues what was interrupted.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "run_dir", metavar="RUN_DIR", type=Path, help="a run with a release (python -m model_card.build)"

@@ -5,7 +5,6 @@ the model MODEL of an OpenAI-compatible endpoint; a win counts only where both o
 kept in DIR/judge.jsonl: a killed run continues with the same command, and a repeated one asks nothing.
 """
 
-import argparse
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from command import UserError, run_command
+from command import CommandParser, UserError, run_command
 from eval.arguments import positive
 from eval.endpoint import KEY_VARIABLE, UNVERIFIED, Endpoint, EndpointEngine, RequestError, parse_endpoint
 from eval.generation import GENERATIONS, appending, is_whole, read_rows
@@ -27,11 +26,9 @@ DEFAULT_SUITES = ("writing", "chat")
 Question = tuple[Pair, str, str]  # the pair, who is answer A, the key under which the reply is kept
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.judge", description=__doc__.splitlines()[0], allow_abbrev=False
-    )
+    parser = CommandParser(prog="python -m eval.judge", description=__doc__.splitlines()[0])
     parser.add_argument("dir", type=Path, help="eval folder with base/ and tuned/, such as runs/NAME/eval")
     parser.add_argument("--judge", required=True, metavar="URL#MODEL", help="such as http://localhost:8000/v1#NAME")
     parser.add_argument(

@@ -3,19 +3,16 @@
 DIR is an eval folder (with tuned/ and perhaps base/ in it). Writes results.json, comparison.json and report.html anew.
 """
 
-import argparse
 from pathlib import Path
 
-from command import run_command
+from command import CommandParser, run_command
 from eval.report import table, write_report
 from eval.scoring import score_folder
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.rescore", description=__doc__.splitlines()[0], allow_abbrev=False
-    )
+    parser = CommandParser(prog="python -m eval.rescore", description=__doc__.splitlines()[0])
     parser.add_argument("dir", type=Path, help="eval folder, such as runs/NAME/eval")
     return parser
 

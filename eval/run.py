@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from command import UserError, run_command
+from command import CommandParser, UserError, run_command
 from eval.arguments import positive, sample_count, within
 from eval.endpoint import KEY_VARIABLE, NO_LOG_PROBS, Endpoint, key_for, parse_endpoint
 from eval.external import keep, load_wanted, parse_wanted
@@ -23,9 +23,9 @@ from inference.loading import DTYPE_HELP, DTYPES
 from run_folder import require_space
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m eval.run", description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = CommandParser(prog="python -m eval.run", description=__doc__.splitlines()[0])
     parser.add_argument(
         "model",
         metavar="MODEL",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from command import UserError, run_command
+from command import CommandParser, UserError, run_command
 from inference.chat_format import encode_chat
 from inference.loading import Source, resolve
 from inference.options import (
@@ -32,10 +32,8 @@ from inference.terminal.talk import talk
 from inference.terminal.text import one_line
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m inference.chat", description="Chat with a model in the terminal.", allow_abbrev=False
-    )
+def build_parser() -> CommandParser:
+    parser = CommandParser(prog="python -m inference.chat", description="Chat with a model in the terminal.")
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("--system", metavar="TEXT|@FILE", help="the system message, or the file that holds it")
     parser.add_argument("--load", metavar="FILE", type=Path, help="go on with a conversation that /save wrote")

@@ -4,19 +4,16 @@ Without options for loading, a TUNED of safetensors is loaded and asked with tra
 release works without this project. Greedy.
 """
 
-import argparse
-
-from command import UserError, run_command
+from command import CommandParser, UserError, run_command
 from inference.loading import Source, fetch, resolve, user_errors
 from inference.options import MODEL_HELP, add_loading, loading_options
 from inference.runtime import open_engine
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> CommandParser:
+    parser = CommandParser(
         prog="python -m inference.compare",
         description="Ask a base model and its tuned one the same, greedily.",
-        allow_abbrev=False,
     )
     parser.add_argument("base", metavar="BASE", help=MODEL_HELP)
     parser.add_argument("tuned", metavar="TUNED", help="a MODEL too")

@@ -10,7 +10,7 @@ import importlib.util
 import os
 import socket
 
-from command import UserError, run_command
+from command import CommandParser, UserError, run_command
 from inference.loading import Source, resolve
 from inference.options import (
     MODEL_HELP,
@@ -27,10 +27,8 @@ from inference.runtime import open_engine
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m inference.demo", description="Chat with one model, or two side by side.", allow_abbrev=False
-    )
+def build_parser() -> CommandParser:
+    parser = CommandParser(prog="python -m inference.demo", description="Chat with one model, or two side by side.")
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("--base", metavar="BASE", help="the model to show beside it, a MODEL too")
     parser.add_argument(

@@ -4,25 +4,23 @@ MODEL is a folder of safetensors (RUN_DIR/model, a release) or a Hub id. Writes 
 for Ollama `Modelfile`, `template` and `params`. A file that is whole and made of the same model is kept.
 """
 
-import argparse
 import re
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from command import UserError, run_command
+from command import CommandParser, UserError, run_command
 from inference.loading import Source, check_folder, fetch, resolve
-from run_folder import file_sha256, held, read_json, require_space, whole_file, write_json
+from run_folder import file_sha256, held, read_json, require_space, require_writable, whole_file, write_json
 
 TYPES = ("f16", "q8_0", "q4_0")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> CommandParser:
+    parser = CommandParser(
         prog="python -m inference.export_gguf",
         description="Export a model to GGUF for llama.cpp and Ollama.",
-        allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL", help="a folder of safetensors, or a Hub id (org/name[@revision])")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: RUN_DIR/gguf, else NAME-GGUF here")
@@ -43,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     output = options.output or default_output(source)
     if output.exists() and not output.is_dir():
         raise UserError(f"--output {output} is a file. Name a folder.")
+    require_writable(output)  # here, as hashing and planning 16 GB of weights takes minutes
     folder = fetch(source)
     check_folder(folder)
     from inference.gguf.model import read_config, read_model

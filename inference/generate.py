@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from command import UserError, run_command
+from command import CommandParser, UserError, counted, run_command
 from inference.batch.lengths import prompt_lengths, rows_too_long
 from inference.batch.part import TOO_LONG, Part, part_folder
 from inference.batch.progress import Progress, duration
@@ -45,10 +45,8 @@ from inference.runtime import check_engine, open_engine
 CHUNK = 64  # batches that the engine gets at a time: it keeps all their prompts as token ids, and idles a little at each end
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m inference.generate", description="Answer a file of prompts.", allow_abbrev=False
-    )
+def build_parser() -> CommandParser:
+    parser = CommandParser(prog="python -m inference.generate", description="Answer a file of prompts.")
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument(
         "--prompts",
@@ -83,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         chosen = settings(prompts, source, rules, sampling, options)
         part = Part(folder, options.output, chosen, len(prompts), options.samples)
         if part.is_done():
-            say(f"{options.output} is done: {len(prompts):,} prompts with these settings")
+            say(f"{options.output} is done: {counted(len(prompts), 'prompt')} with these settings")
             return 0
         lengths = prompt_lengths(prompts, tokenizer, options.system)
         part.skip(rows_too_long(prompts, lengths, rules.context, options.max_new_tokens, options.skip_long))
@@ -161,8 +159,9 @@ def told_settings(prompts: Prompts, sampling: Sampling, options: argparse.Namesp
     """In a line for the user, before the work."""
     seed = f", seed {options.seed}" if sampling.temperature else ""
     samples = f" × {options.samples} samples" if options.samples > 1 else ""
-    blank = f" ({prompts.blank:,} blank lines skipped)" if prompts.blank else ""
-    return f"{sampling.told()}{seed}, at most {options.max_new_tokens:,} new tokens; {len(prompts):,} prompts{samples}{blank}"
+    blank = f" ({counted(prompts.blank, 'blank line')} skipped)" if prompts.blank else ""
+    longest = counted(options.max_new_tokens, "new token")
+    return f"{sampling.told()}{seed}, at most {longest}; {counted(len(prompts), 'prompt')}{samples}{blank}"
 
 
 def run(
@@ -211,9 +210,9 @@ def summary(options: argparse.Namespace, counts: Counter, progress: Progress) ->
     """The last line: what is there, and how fast this call was."""
     long = f", {counts[TOO_LONG]:,} left out (prompt too long)" if counts[TOO_LONG] else ""
     return (
-        f"{options.output}: {counts['stop'] + counts['length']:,} answers, {counts['stop']:,} ended by themselves, "
-        f"{counts['length']:,} cut at {options.max_new_tokens:,} tokens{long}; {counts['tokens']:,} tokens. "
-        f"This call: {progress.answers:,} answers in {duration(progress.seconds())}, {progress.speed():,.0f} tokens/s"
+        f"{options.output}: {counted(counts['stop'] + counts['length'], 'answer')}, {counts['stop']:,} ended by {'itself' if counts['stop'] == 1 else 'themselves'}, "
+        f"{counts['length']:,} cut at {counted(options.max_new_tokens, 'token')}{long}; {counted(counts['tokens'], 'token')}. "
+        f"This call: {counted(progress.answers, 'answer')} in {duration(progress.seconds())}, {progress.speed():,.0f} tokens/s"
     )
 
 

@@ -139,7 +139,9 @@ def _load(source: Source, path: Path, dtype: str, quantization: str | None, devi
     if path.is_file():
         kind = getattr(torch, "float32" if dtype == "auto" else dtype)
         check_rope(source, path)
-        model = _unmark_gguf(AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=kind))
+        with _bar_on_terminals():
+            model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=kind)
+        model = _unmark_gguf(model)
         stops = gguf_stops(read_gguf_metadata(str(path), GGUF_STOPS)[0])
         if len(stops) > 1:
             model.generation_config.eos_token_id = stops  # transformers reads the first key alone
@@ -251,3 +253,18 @@ def _quiet() -> Iterator[None]:
         library.set_verbosity(level)
         if bars:
             library.enable_progress_bar()
+
+
+@contextmanager
+def _bar_on_terminals() -> Iterator[None]:
+    """transformers' GGUF reader draws its bar into logs and pipes too, whatever its verbosity: here on a terminal alone."""
+    from functools import partial
+
+    from transformers import modeling_gguf_pytorch_utils as reader
+
+    bar = reader.tqdm
+    reader.tqdm = partial(bar, disable=None)  # None is tqdm's own word for it
+    try:
+        yield
+    finally:
+        reader.tqdm = bar

@@ -29,7 +29,7 @@ import os
 import shlex
 from pathlib import Path
 
-from command import UserError, run_command
+from command import CommandParser, UserError, run_command
 from inference.loading import DTYPE_HELP, DTYPES, Source, fetch, load_tokenizer, resolve
 from inference.options import MODEL_HELP
 from inference.rules import Rules, read_generation, read_rules
@@ -58,11 +58,10 @@ MERGE = (
 )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> CommandParser:
+    parser = CommandParser(
         prog="python -m inference.serve",
         description="Serve a model to OpenAI's clients, with a server that others keep.",
-        allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument(

@@ -29,6 +29,7 @@ PYPI_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model"]
 HUB_FILES += ["LICENSE*", "USE_POLICY.md", "NOTICE*"]  # a release of a model made from this one must carry them
+MOST_NAMED = 10  # files in a message
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
@@ -85,6 +86,7 @@ def _resolve_folder(model: str, path: Path) -> Source:
 def check_folder(path: Path) -> str:
     """Kind of the model folder: "folder" or "adapter". UserError if it cannot be loaded safely."""
     adapter = (path / "adapter_config.json").is_file()
+    _refuse_gguf_folder(path)
     if not adapter and not (path / "config.json").is_file():
         hint = next(
             (
@@ -108,6 +110,18 @@ def check_folder(path: Path) -> str:
     _check_index(path)
     _check_headers(path)
     return "adapter" if adapter else "folder"
+
+
+def _refuse_gguf_folder(path: Path) -> None:
+    """UserError, naming the files, for a folder whose weights are GGUF alone, as inference.export_gguf and many on the Hub write it."""
+    found = sorted(path.glob("*.gguf"))
+    if not found or any(path.glob("*.safetensors")):
+        return
+    more = f" and {len(found) - MOST_NAMED:,} more" if len(found) > MOST_NAMED else ""
+    raise UserError(
+        f"MODEL {path}: the folder holds GGUF files and no safetensors. "
+        f"Give one of its files: {', '.join(str(file) for file in found[:MOST_NAMED])}{more}."
+    )
 
 
 def _check_index(path: Path) -> None:
@@ -177,7 +191,7 @@ def fetch(source: Source, weights: bool = True) -> Path:
 
 def _fetch_hub(source: Source, weights: bool) -> Path:
     """Snapshot folder of the resolved commit; its name is the commit."""
-    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub import constants, errors, snapshot_download
 
     what = f"MODEL {source.spec}"
     try:
@@ -196,9 +210,10 @@ def _fetch_hub(source: Source, weights: bool) -> Path:
             f"{what}: no such folder here and no such repository on the Hub. If it is private: `hf auth login`."
         ) from None
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
-        raise WorkError(
-            f"{what}: the Hub cannot be reached and the model is not in the local cache ({first_line(error)})."
-        ) from None
+        reason = f"the Hub cannot be reached ({first_line(error)})."
+        if constants.HF_HUB_OFFLINE:
+            reason = "HF_HUB_OFFLINE forbids to download it. Unset it, or give a local folder."
+        raise WorkError(f"{what} is not in the local cache, and {reason}") from None
     except errors.HfHubHTTPError as error:
         raise WorkError(f"{what}: the Hub refused ({first_line(error)}).") from None
     if weights:

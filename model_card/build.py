@@ -11,19 +11,18 @@ import re
 from pathlib import Path
 from typing import Any
 
-from command import UserError, run_command
+from command import CommandParser, UserError, run_command
 from run_folder import UNLISTED, read_json, write_json
 
 OPTIONS = "card.json"
 KEPT = ("repo_id", "license", "license_file", "use_policy_file", "previous", "contact", "new_version")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m model_card.build",
         description="Write RUN_DIR/release: weights, card (README.md, README_zh.md), licence files and records.",
-        allow_abbrev=False,
     )
     parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="a finished run, such as runs/smollm2-demo")
     parser.add_argument(

@@ -1,6 +1,7 @@
 """What several tests need: a tiny real Llama, a small real tokenizer with a ChatML template, a Hub on loopback, shared data."""
 
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 # Tiny models are fastest on one thread, also in the commands that tests start; two threads each would fight for two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+# A shell that starts us in the background has Ctrl-C ignored, and every command of a test would inherit that and never hear it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -107,6 +111,11 @@ def hub_url(hub_server) -> str:
 def hub_environment(url: str, home: Path) -> dict[str, str]:
     """For a command that works with the Hub at `url` as alice, with a cache of its own and without Xet."""
     return {**os.environ, "HF_ENDPOINT": url, "HF_HOME": str(home), "HF_TOKEN": "hf_alice", "HF_HUB_DISABLE_XET": "1"}
+
+
+def cpu_seconds() -> float:
+    """Of this process and of its children that have ended; unlike the clock's they do not grow where the machine is busy."""
+    return sum(os.times()[:4])
 
 
 def free_ports() -> int:

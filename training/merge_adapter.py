@@ -6,20 +6,18 @@ The adapter is kept in RUN_DIR/adapter, and training.json records the merged wei
 on the run as on any other.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
-from command import UserError, run_command
+from command import CommandParser, UserError, run_command
 from inference.loading import adapter_base
 from run_folder import file_sha256, read_json, require_space, write_json
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> CommandParser:
+    parser = CommandParser(
         prog="python -m training.merge_adapter",
         description="Merge the LoRA adapter of a finished run into its base model.",
-        allow_abbrev=False,
     )
     parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="a finished run by a recipe with lora")
     return parser

@@ -6,11 +6,10 @@ Losses, log odds, accuracy, learning rate and gradient norm over the optimizer s
 of the steps around it strong; validation, where there was any, as dots. The same record gives the same files.
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
-from command import UserError, run_command
+from command import CommandParser, UserError, run_command
 from run_folder import read_json, whole_file
 
 BLUE, ORANGE, GREEN, BLACK = "#0072b2", "#d55e00", "#009e73", "#222222"  # told apart also by the colour-blind
@@ -32,10 +31,8 @@ STYLE = {
 }
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.plots", description="Draw a run's losses, from its training.json.", allow_abbrev=False
-    )
+def build_parser() -> CommandParser:
+    parser = CommandParser(prog="python -m training.plots", description="Draw a run's losses, from its training.json.")
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a run folder with a training.json")
     return parser
 

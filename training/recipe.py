@@ -1,6 +1,5 @@
 """A recipe is the run: one YAML, every key known, every value checked before anything heavy is loaded."""
 
-import argparse
 import dataclasses
 import difflib
 import hashlib
@@ -12,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from command import UserError, run_command
+from command import CommandParser, UserError, run_command
 from training.combinations import check_combination, check_lora
 from training.trackers import check_trackers
 from training.validation import check_validation
@@ -348,7 +347,7 @@ def check_files(value: Any, bad: UserError) -> list[str]:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the name of a recipe's run, which reproduce.sh asks for: python -m training.recipe FILE"""
-    parser = argparse.ArgumentParser(prog="python -m training.recipe", description=main.__doc__, allow_abbrev=False)
+    parser = CommandParser(prog="python -m training.recipe", description=main.__doc__)
     parser.add_argument("recipe", type=Path)
     path = parser.parse_args(argv).recipe
     print(load_recipe(path, []).name or path.stem)

@@ -6,7 +6,6 @@ Writes RUN_DIR/ (default runs/NAME): recipe.yaml, data_report.json, checkpoints/
 training.svg; where a step could not be taken, stopped.json.
 """
 
-import argparse
 import dataclasses
 import os
 import sys
@@ -15,7 +14,7 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
-from command import UserError, run_command
+from command import CommandParser, UserError, run_command
 from inference.loading import Source, resolve
 from run_folder import held, read_json, require_space, whole_file
 from training.assembly import build_trainer, disk_needed, training_arguments, weight_bytes, weights_on_disk
@@ -37,12 +36,11 @@ from training.scale import (
 )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> CommandParser:
+    parser = CommandParser(
         prog="python -m training.train",
         description="Train a model with ORPO by a recipe.",
         epilog="Any key of the recipe can be set on the command line: --learning_rate 1e-5 --trainer_args.save_steps 5",
-        allow_abbrev=False,
     )
     parser.add_argument("recipe", type=Path, help="a recipe file, such as training/recipes/smollm2-demo.yaml")
     parser.add_argument("--output", type=Path, metavar="RUN_DIR", help="the run folder (default: runs/NAME)")

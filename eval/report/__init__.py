@@ -5,11 +5,10 @@ writes DIR/report.html: all figures and all answers side by side, for people. Wh
 answers are scored first, which generates nothing.
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
-from command import UserError
+from command import CommandParser, UserError
 from eval.generation import is_whole
 from eval.report.page import write_report
 from eval.report.tables import is_headline, markdown, table
@@ -20,11 +19,9 @@ from run_folder import read_json
 __all__ = ["is_headline", "main", "markdown", "table", "write_report"]
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.report", description=__doc__.splitlines()[0], allow_abbrev=False
-    )
+    parser = CommandParser(prog="python -m eval.report", description=__doc__.splitlines()[0])
     parser.add_argument("dir", type=Path, help="eval folder, such as runs/NAME/eval")
     parser.add_argument("--all", action="store_true", help="every metric, not only the headlines")
     parser.add_argument("--markdown", action="store_true", help="print a Markdown table")

@@ -4,6 +4,7 @@ import io
 import re
 import textwrap
 import tokenize
+from collections.abc import Iterator
 
 from eval.scorers.characters import HAN
 
@@ -23,7 +24,7 @@ def code_blocks(text: str, language: str) -> list[str]:
 
     Without any fence: the lines that look like code, if some line begins like a definition or an import.
     """
-    blocks = [(name.lower(), textwrap.dedent(body)) for name, body in _FENCE.findall(text)]
+    blocks = [(name.lower(), textwrap.dedent(body)) for name, body in _fenced(text)]
     for names in (_NAMES[language], ("",)):
         if chosen := [body for name, body in blocks if name in names and body.strip()]:
             return chosen
@@ -31,6 +32,15 @@ def code_blocks(text: str, language: str) -> list[str]:
         return []
     bare = _bare_python(text) if language == "python" else _bare_cpp(text)
     return [bare] if bare else []
+
+
+def _fenced(text: str) -> Iterator[tuple[str, str]]:
+    """_FENCE.findall in linear time: a fence has an end of its line, so none opens behind the last, however many backticks stand there."""
+    last, place = text.rfind("\n"), 0
+    while (start := text.find("```", place, max(last, 0))) >= 0:
+        fence = _FENCE.match(text, start)
+        yield fence[1], fence[2]
+        place = fence.end()
 
 
 def _bare_python(text: str) -> str:
@@ -56,10 +66,15 @@ def defines(code: str, language: str, name: str) -> bool:
             re.search(rf"^[ \t]*(?:(?:async[ \t]+)?def|class)[ \t]+{name}\b|^{name}[ \t]*=", code, re.MULTILINE)
         )
     plain = without_cpp_comments(code)
-    return bool(
-        re.search(
-            rf"\b(?:class|struct)\s+{name}\b[^;{{(]*\{{|[\w>&*]\s*[\s&*]{name}\s*\([^;{{}}]*\)[^;{{}}]*\{{", plain
-        )
+    if re.search(rf"\b(?:class|struct)\s+{name}\b[^;{{(]*\{{", plain):
+        return True
+    head = re.compile(rf"[\w>&*]\s*[\s&*]{name}\s*\(")
+    parts = re.split(
+        "([;{}])", plain
+    )  # in parts, as one expression for all of it takes time by the square of its length
+    return any(
+        end == "{" and head.search(part, 0, max(part.rfind(")"), 0))
+        for part, end in zip(parts[::2], parts[1::2], strict=False)
     )
 
 

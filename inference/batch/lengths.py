@@ -4,7 +4,7 @@ import sys
 from array import array
 from typing import Any
 
-from command import UserError
+from command import UserError, counted
 from inference.batch.prompts import Prompts, most_of
 from inference.chat_format import encode_chat
 
@@ -33,7 +33,9 @@ def rows_too_long(
     long = [] if context is None else [row for row, length in enumerate(lengths) if length + max_new_tokens > context]
     if allowed or not long:
         return long
-    told = [f"prompt {prompts.row(row)['id']!r}: {lengths[row]:,} tokens" for row in long]
-    head = f"{len(long):,} of {len(prompts):,} prompts leave no room for an answer of {max_new_tokens:,} tokens"
+    told = [f"prompt {prompts.row(row)['id']!r}: {counted(lengths[row], 'token')}" for row in long]
+    leave = "leaves" if len(long) == 1 else "leave"
+    room = counted(max_new_tokens, "token")
+    head = f"{len(long):,} of {counted(len(prompts), 'prompt')} {leave} no room for an answer of {room}"
     fix = "Shorten them, lower --max-new-tokens, or give --skip-long to write them without an answer."
     raise UserError("\n".join([f"{head} in the model's context of {context:,}", *most_of(told), fix]))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from command import UserError
+from command import UserError, counted
 from inference.chat_format import check_conversation
 
 STDIN = "-"
@@ -89,7 +89,8 @@ def _read(stream: IO[bytes], name: str, parse: Callable[[str, int], dict[str, An
     if faults:
         raise UserError("\n".join([f"malformed lines in {name}: {len(faults):,}", *most_of(faults)]))
     if not lines:
-        raise UserError(f"--prompts {name} has no prompts{f', only {blank:,} blank lines' if blank else ''}.")
+        only = f", only {counted(blank, 'blank line')}" if blank else ""
+        raise UserError(f"--prompts {name} has no prompts{only}.")
     return Prompts(lines, blank)
 
 

@@ -3,10 +3,11 @@
 It takes llama-server's words, but only those that inference.serve uses, and LLAMA_API_KEY. The server is the same C++ code.
 """
 
-import argparse
 import os
 import signal
 import sys
+
+from command import CommandParser
 
 WORDS = {  # of llama-server → the field of CommonParams
     "host": ("hostnames", lambda text: [text]),
@@ -29,10 +30,8 @@ SAMPLING_WORDS = {
 USERS = 2**31 - 1  # a bit for each of them: as by llama-server, they go before what the file says of itself
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m inference.serving.llama_server", description=__doc__.splitlines()[0], allow_abbrev=False
-    )
+def build_parser() -> CommandParser:
+    parser = CommandParser(prog="python -m inference.serving.llama_server", description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, metavar="FILE", help="a GGUF file")
     for name, (_, kind) in {**WORDS, **SAMPLING_WORDS}.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, required=True, help="as llama-server's")

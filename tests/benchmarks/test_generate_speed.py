@@ -48,6 +48,8 @@ def test_the_pipelines_answer_is_found_between_its_paddings():
 
 
 def test_threads_are_all_cores_where_the_system_cannot_say_which_are_ours(monkeypatch):
+    assert build_parser().parse_args(["m", "g"]).threads == int(os.environ["OMP_NUM_THREADS"])
+    monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.delattr(os, "sched_getaffinity")
     assert build_parser().parse_args(["m", "g"]).threads == os.cpu_count()
 

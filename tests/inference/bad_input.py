@@ -53,6 +53,11 @@ def make(fault: str, tiny: Path, folder: Path) -> str:
         weights.unlink()
     elif fault == "no config":
         (whole / "config.json").unlink()
+    elif fault == "only GGUF files":
+        for name in ("config.json", "model.safetensors"):
+            (whole / name).unlink()
+        for name in ("b-q8_0.gguf", "a-q4_0.gguf"):
+            (whole / name).write_bytes(b"GGUF")
     elif fault == "only pickles":
         weights.rename(whole / "pytorch_model.bin")
     elif fault == "missing shard":
@@ -99,8 +104,8 @@ def change(path: Path, **values) -> None:
 
 
 def run(front_end: str, words: list[str]) -> dict:
-    """Status, messages and seconds of a command; whether torch had to be imported for it."""
-    said, before, began = io.StringIO(), "torch" in sys.modules, time.monotonic()
+    """Status, messages and processor seconds of a command; whether torch had to be imported for it."""
+    said, before, began = io.StringIO(), "torch" in sys.modules, time.process_time()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
         try:
             run_command(lambda: importlib.import_module(front_end).main(words))
@@ -109,7 +114,7 @@ def run(front_end: str, words: list[str]) -> dict:
         except Exception as error:  # a traceback, were it a process of its own: the test says so
             said.write(f"Traceback: {type(error).__name__}: {error}")
             status = 1
-    seconds = time.monotonic() - began
+    seconds = time.process_time() - began
     return {
         "status": status,
         "said": said.getvalue(),

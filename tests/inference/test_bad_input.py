@@ -24,6 +24,7 @@ FAULTS = {
     "empty": ("MODEL is empty", False),
     "no weights": ("no *.safetensors", False),
     "no config": ("no config.json", False),
+    "only GGUF files": ("a-q4_0.gguf, ", False),
     "only pickles": ("pytorch_model.bin), which can run code", False),
     "missing shard": ("model-00002.safetensors", False),
     "cut safetensors": ("model.safetensors is broken or cut off", False),

@@ -6,7 +6,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -20,10 +19,7 @@ needs_gradio = pytest.mark.skipif(not importlib.util.find_spec("gradio"), reason
 HERE = ROOT / "inference" / "page"
 
 
-def test_help_is_quick_and_imports_neither_torch_nor_gradio(command):
-    began = time.monotonic()
-    assert command("inference.demo", "--help").returncode == 0
-    assert time.monotonic() - began < 1
+def test_neither_torch_nor_gradio_is_imported_before_it_is_needed():
     code = "import sys, inference.demo; sys.exit(bool({'torch', 'transformers', 'gradio'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 

@@ -1,7 +1,9 @@
 """GGUF files hold the model's own numbers, tokens, template and stops; they are whole or not there; what cannot be had is refused."""
 
 import json
+import os
 import shutil
+import subprocess
 from collections import Counter
 
 import gguf
@@ -11,7 +13,7 @@ import torch
 from gguf.quants import dequantize
 from safetensors.torch import load_file, save_file
 
-from command import UserError, WorkError
+from command import UserError, WorkError, resource_message
 from inference import export_gguf
 from inference.gguf import tensors as gguf_tensors
 from inference.gguf.tensors import interleaved, rope_factors
@@ -39,6 +41,33 @@ def exported(tiny_folder, tmp_path_factory):
     output = tmp_path_factory.mktemp("gguf")
     export(tiny_folder, output)
     return output
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A folder that nobody can write to, root neither."""
+    folder = tmp_path / "read-only"
+    folder.mkdir(mode=0o500)
+    if os.geteuid() == 0:
+        words = ["mount", "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs", folder]
+        if subprocess.run(words, capture_output=True).returncode:
+            pytest.skip("mounting a small file system is not permitted here")
+    yield folder
+    if os.geteuid() == 0:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_place_that_cannot_be_written_is_told_before_weights_are_read(tiny_folder, read_only, tmp_path, monkeypatch):
+    monkeypatch.setattr("inference.gguf.tensors.plan_tensors", lambda *_: pytest.fail("too late"))
+    for output in (read_only, read_only / "deep" / "er"):
+        with pytest.raises(OSError) as caught:
+            export_gguf.main([str(tiny_folder), "--output", str(output)])
+        assert caught.value.filename == str(read_only) and resource_message(caught.value).startswith(
+            ("no permission", f"{read_only} lies on")
+        )
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="Not a directory"):
+        export_gguf.main([str(tiny_folder), "--output", str(tmp_path / "file" / "inner")])
 
 
 @pytest.fixture(scope="module")

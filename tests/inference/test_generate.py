@@ -144,6 +144,20 @@ def test_the_models_own_sampling_unless_asked(tiny_folder, tmp_path, prompts, ou
     assert "m: temperature 0.6, top_p 0.9, seed 0, at most 8 new tokens; 8 prompts" in told
 
 
+def test_one_of_a_thing_is_singular(tiny_folder, tmp_path, output, recorded, capsys):
+    path = tmp_path / "one.txt"
+    path.write_text("x\n\n")
+    run(tiny_folder, path, output)
+    told = capsys.readouterr().err
+    assert "at most 8 new tokens; 1 prompt (1 blank line skipped)\n" in told
+    assert "1 answer, 0 ended by themselves, 1 cut at 8 tokens; 5 tokens. This call: 1 answer in " in told
+    run(tiny_folder, path, output)
+    assert "is done: 1 prompt with" in capsys.readouterr().err
+    path.write_text("x" * 600 + "\n")
+    with pytest.raises(UserError, match=r"^1 of 1 prompt leaves no room for an answer of 8 tokens"):
+        run(tiny_folder, path, output.with_name("other.jsonl"))
+
+
 def test_samples_keep_the_first_and_greedy_ones_are_refused(tiny_folder, prompts, output, recorded):
     """The first of three samples is drawn as the only one of one; a prompt's samples differ in their stream."""
     words = ["--temperature", "1"]
@@ -213,7 +227,7 @@ def test_long_prompts_can_be_left_out(tiny_folder, long_prompts, output, recorde
         ("long", "prompt_too_long"),
     ]
     assert rows[2]["response"] is None and len(recorded.calls[0][0]) == 2
-    assert "2 answers, 1 ended by themselves, 1 cut at 8 tokens, 4 left out" in capsys.readouterr().err
+    assert "2 answers, 1 ended by itself, 1 cut at 8 tokens, 4 left out" in capsys.readouterr().err
 
 
 def test_only_long_prompts_need_no_model(tiny_folder, long_prompts, output, monkeypatch):

@@ -1,6 +1,8 @@
 """llama.cpp itself samples from an exported file as transformers' generate() does from the folder: values, order, probabilities."""
 
 import json
+import subprocess
+import sys
 from contextlib import contextmanager
 from urllib.request import Request, urlopen
 
@@ -12,22 +14,36 @@ from inference.gguf.model import SAMPLING_ORDER
 from inference.loading import load_model, resolve
 from tests.inference.gguf_models import changed, make_llama3
 
-xllamacpp = pytest.importorskip("xllamacpp")
+pytest.importorskip("xllamacpp")
 PROMPT = [*range(100, 160), *[40, 41, 42, 43, 44] * 16]  # the first tokens lie beyond the last 64, yet are penalised
 # An order of temperature last would keep other tokens than these: at 2.5 the nucleus is far wider.
 HOT = {"do_sample": True, "temperature": 2.5, "top_p": 0.7, "top_k": 90, "min_p": 0.01, "repetition_penalty": 1.4}
 
 
+# In a process of its own, which is killed: a Server that goes before its loop has begun waits for that loop for ever, in C++ and
+# with the interpreter's lock, so that no timeout of a test is heard.
+SERVER = """import sys, xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path, params.port, params.n_ctx, params.n_parallel = sys.argv[1], 0, 256, 1
+params.cpuparams.n_threads, params.verbosity = 1, 1
+params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+server = xllamacpp.Server(params)
+print(server.listening_address, flush=True)
+sys.stdin.read()"""
+
+
 @contextmanager
 def llama_cpp(path):
     """Its server's address."""
-    params = xllamacpp.CommonParams()
-    params.model.path, params.port, params.n_ctx, params.n_parallel = str(path), 0, 256, 1
-    params.cpuparams.n_threads, params.verbosity = 1, 1
-    params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-    server = xllamacpp.Server(params)
-    yield server.listening_address
-    del server
+    command = [sys.executable, "-c", SERVER, str(path)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        address = process.stdout.readline().strip()
+        assert address, "llama.cpp has not started"
+        yield address
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def ask(address, path, body=None):

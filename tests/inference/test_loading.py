@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from command import UserError, WorkError
-from inference import loading, sources
+from inference import export_gguf, loading, sources
 from inference.loading import identity, load_model, load_tokenizer, resolve
 from inference.rules import stop_token_ids
 from run_folder import file_sha256
@@ -52,6 +52,12 @@ def _folder(tmp_path: Path, *names: str) -> str:
         (lambda p: _folder(p, "config.json"), r"no \*.safetensors"),
         (lambda p: _folder(p, "config.json", "pytorch_model.bin"), "pickles"),
         (lambda p: _folder(p, "text.gguf") + "/text.gguf", "not a GGUF file"),
+        (
+            lambda p: _folder(p, "b.gguf", "a.gguf"),
+            r"holds GGUF files .* Give one of its files: \S+/a\.gguf, \S+/b\.gguf\.$",
+        ),
+        (lambda p: _folder(p, "config.json", "a.gguf"), r"Give one of its files: \S+/a\.gguf\.$"),
+        (lambda p: _folder(p, *(f"{n}.gguf" for n in range(10, 22))), r"19\.gguf and 2 more\.$"),
     ],
 )
 def test_what_is_no_model_is_refused_with_a_reason(tmp_path, monkeypatch, make, reason):
@@ -255,6 +261,23 @@ def test_an_unreachable_hub_is_failed_work_with_a_reason(command, tmp_path):
     code = "from command import run_command; from inference.loading import *; run_command(lambda: fetch(resolve('some-org/model')) and 0)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 1 and "Hub cannot be reached" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_offline_is_said_once(command, tmp_path):
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    done = command("inference.chat", "some-org/model", env=environment, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1 and done.stderr == (
+        "error: MODEL some-org/model is not in the local cache, and HF_HUB_OFFLINE forbids to download it. "
+        "Unset it, or give a local folder.\n"
+    )
+
+
+def test_gguf_weights_are_read_without_a_bar_in_a_log(tiny_folder, tmp_path, capfd):
+    export_gguf.main([str(tiny_folder), "--output", str(tmp_path), "--types", "f16", "--name", "m"])
+    capfd.readouterr()
+    load_model(resolve(str(tmp_path / "m-f16.gguf")))
+    told = capfd.readouterr().err
+    assert told.startswith("loaded m-f16 on ") and told.count("\n") == 1 and "\r" not in told
 
 
 HUB_STEPS = """

@@ -46,6 +46,8 @@ def test_a_release_holds_it(tmp_path):
     assert build.main([str(run_dir), "--repo-id", REPO]) == 0
     made = read((run_dir / "release" / "notebook.ipynb").read_bytes())
     assert f'model_id = "{REPO}"' in made.cells[3].source and is_release_file("notebook.ipynb")
+    for card in ("README.md", "README_zh.md"):
+        assert "[`notebook.ipynb`](notebook.ipynb)" in (run_dir / "release" / card).read_text(encoding="utf-8"), card
     assert build.main([str(run_dir), "--check"]) == 0
     (run_dir / "release" / "notebook.ipynb").write_bytes(notebook("demo", "bob/other", "5.23.0", 512, None))
     assert build.main([str(run_dir), "--check"]) == 1

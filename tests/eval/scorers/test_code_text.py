@@ -103,8 +103,8 @@ def test_chinese_comments(comments, chinese):
 )
 @pytest.mark.parametrize("language", ["python", "cpp"])
 def test_odd_answers_are_read_fast(text, language):
-    began = time.monotonic()
+    began = time.process_time()
     for body in (text, f"```{language}\n{text}\n```"):
         for block in code_blocks(body, language):
             defines(block, language, "f"), python_comments(block), cpp_comments(block)
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 1

@@ -1,9 +1,10 @@
 """The real inference.chat with another engine: it echoes questions, streams slowly, is hostile, or takes its time to load.
 
 python -m tests.inference.terminal.scripted_chat MODEL …; a model is opened after CHAT_LOADING seconds, or fails as CHAT_FAILS says;
-it has a context of CHAT_CONTEXT tokens and takes CHAT_READING seconds to read what it is asked.
+it has a context of CHAT_CONTEXT tokens and reads at once, but for the questions of CHAT_READING (JSON: question → seconds).
 """
 
+import json
 import os
 import time
 from collections import namedtuple
@@ -15,6 +16,7 @@ from inference.rules import Sampling
 from inference.terminal.opening import Opened
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\r\u202egnp.exe\x9b5m"
+READING = json.loads(os.environ.get("CHAT_READING", "{}"))
 KINDS = {"hostile": HOSTILE, "emoji": "🙂你好\n👍🏽ok"}
 
 
@@ -43,7 +45,7 @@ class Slow:
 
     def stream(self, messages, *, max_new_tokens, sampling, seed):
         question = messages[-1]["content"]
-        time.sleep(float(os.environ.get("CHAT_READING", "0")))
+        time.sleep(READING.get(question, 0))
         if question == "slow":
             for number in range(600):
                 yield Piece(f"{number} ", None)

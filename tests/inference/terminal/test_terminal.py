@@ -109,7 +109,7 @@ def test_ctrl_c_stops_an_answer_and_not_the_program(chat):
 
 
 def test_ctrl_c_before_an_answer_gives_the_question_back(start):
-    terminal = start(CHAT_READING="3")
+    terminal = start(CHAT_READING=json.dumps({"很长的\n问题": 60}))
     terminal.wait_for("0 turns")
     terminal.paste("很长的\n问题")
     terminal.send(ENTER)
@@ -125,13 +125,14 @@ def test_ctrl_c_before_an_answer_gives_the_question_back(start):
 
 
 def test_a_long_prompt_is_told_while_it_is_read(start):
-    terminal = start(CHAT_READING="1.5", CHAT_CONTEXT="4000")
+    terminal = start(CHAT_READING=json.dumps({"a" * 600: 1.5, "b" * 600: 60}), CHAT_CONTEXT="4000")
     terminal.wait_for("0 turns")
     for stop in (False, True):
         terminal.paste(("b" if stop else "a") * 600)
         terminal.send(ENTER)
-        terminal.wait_for("reading 60")
-        assert b"\x1b[2mreading 602 tokens" in terminal.raw
+        terminal.wait_until(
+            lambda _, times=1 + stop: terminal.raw.count(b"\x1b[2mreading 602 tokens") == times, "reading"
+        )
         if stop:
             terminal.send(CTRL_C)
             terminal.wait_for("(stopped before anything")
@@ -242,7 +243,7 @@ def test_a_history_that_cannot_be_written_any_more_is_told_once(folder, tmp_path
 
 
 def test_what_is_typed_while_the_model_loads_is_kept(start):
-    terminal = start(CHAT_LOADING="2")
+    terminal = start(CHAT_LOADING="4")
     terminal.wait_for("loading …")
     terminal.send("early", ENTER)
     terminal.wait_for("the model is still loading")
@@ -264,7 +265,6 @@ def test_ctrl_c_while_the_model_loads_leaves_at_once(start, typed):
 
 def test_a_model_that_cannot_be_loaded_ends_the_editor_with_one_message(start):
     terminal = start(CHAT_LOADING="1", CHAT_FAILS="MODEL x: a file of it is broken.")
-    terminal.wait_for("loading …")
     assert terminal.ended() == 2
     assert terminal.text().count("error: MODEL x: a file of it is broken.") == 1 and "Traceback" not in terminal.text()
 
