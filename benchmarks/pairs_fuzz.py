@@ -2,7 +2,7 @@
 
     python benchmarks/pairs_fuzz.py [--cases 12000] [--seed 1] [--results benchmarks/results/pairs_fuzz.json]
 
-Each case is made from the seed and its number, written into a fresh folder, and loaded by load_preferences; every 25th also
+Each case is made from the seed and its number, written into a fresh folder, and loaded by load_preferences; every 40th also
 goes through training.inspect_pairs, 12 of them as a process of its own. Owed is: UserError and nothing else; rows = kept +
 dropped by reason, as many as were written where that is defined; every row that was left alone is kept; no control character
 in a message or a report; no case beyond ALARM seconds, no process beyond MOST_MEMORY. Batches run in processes of their own,
@@ -36,7 +36,7 @@ from training.preferences import load_preferences  # noqa: E402
 ALARM = 30  # seconds; the largest bomb takes a tenth of that
 MOST_MEMORY = 1 << 30  # bytes of a process, peak
 BATCH = 500
-INSPECTED = 25  # every so manieth case
+INSPECTED = 40  # every so manieth case
 PROCESSES = 12
 MOST_LINES = 60  # of a message: 20 findings and what is around them
 PACKAGES = ("pyarrow", "datasets", "numpy")
@@ -106,7 +106,9 @@ def check(case: Case, suites: Path) -> tuple[str, list[str]]:
 def bad_text(text: str, case: Case) -> list[str]:
     """What is wrong with a message: control characters, the raw name of a file, too many lines, or one too long."""
     lines = text.split("\n")
-    odd = sorted({character for line in lines for character in line if not character.isprintable()})
+    odd = sorted(
+        {character for line in lines for character in line if not (character.isprintable() or character == "\xa0")}
+    )
     return [
         *([f"control characters {odd!r} in {text[:300]!r}"] if odd else []),
         *([f"{len(lines)} lines in a message"] if len(lines) > MOST_LINES else []),
@@ -123,8 +125,12 @@ def inspect(case: Case) -> list[str]:
     """What is wrong with the report of the command, run in this process."""
     said = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said):
-            inspect_pairs.main(["--", str(case.path)])
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(said),
+        ):
+            inspect_pairs.main(["--output", folder, "--", str(case.path)])
     except UserError as error:
         return bad_text(str(error), case)
     return [f"the report: {problem}" for problem in bad_text(said.getvalue(), case) if "lines in" not in problem]
@@ -211,7 +217,15 @@ def run_processes(seed: int, cases: int) -> list[dict[str, Any]]:
             case = make_case(seed, number, Path(folder))
             if "\0" in str(case.path):
                 continue
-            command = [sys.executable, "-m", "training.inspect_pairs", "--", os.fsencode(case.path)]
+            command = [
+                sys.executable,
+                "-m",
+                "training.inspect_pairs",
+                "--output",
+                f"{folder}/report",
+                "--",
+                os.fsencode(case.path),
+            ]
             done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120)
         said = (done.stdout + done.stderr).decode(errors="backslashreplace")
         wrong = (

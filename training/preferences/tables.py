@@ -6,7 +6,7 @@ would be read from elsewhere. No extension type is loaded; an unknown one reads 
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,8 @@ from training.preferences.text import shown
 if TYPE_CHECKING:
     import pyarrow
 
-BATCH_ROWS = 1024
+BATCH_ROWS = 256
+MOST_BYTES = 256 << 20  # of a batch, if each of its texts were the longest of the dictionary
 BATCH_BYTES = 16 << 20  # as the file's own account has it
 END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 AGAIN = "Fetch or write it again."
@@ -32,18 +33,44 @@ def read_parquet(path: Path, kind: str, name: str) -> Rows:
     with open_bytes(path, kind) as stream:
         check_end(stream, b"PAR1", b"PAR1", "Parquet")
         with translated("Parquet"):
-            texts = text_columns(parquet.ParquetFile(stream, pre_buffer=False).schema)
-            file = parquet.ParquetFile(
-                stream, read_dictionary=texts, buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True
-            )
-            columns = known_columns(file.schema_arrow.names)
-            groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-            largest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=1)
-        size = max(1, min(BATCH_ROWS, int(BATCH_BYTES // max(1, largest))))
+            plain = parquet.ParquetFile(stream, buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True)
+            columns = known_columns(plain.schema_arrow.names)
+            leaves = [plain.schema.column(i) for i in range(len(plain.schema))]
+            texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+            folded = parquet.ParquetFile(stream, read_dictionary=texts, buffer_size=BUFFER, pre_buffer=False)
         # row group by row group: pyarrow cannot join the dictionaries of two in one nested column
-        parts = (file.iter_batches(size, [i], columns, use_threads=False) for i in range(len(groups)))
-        batches = itertools.chain.from_iterable(parts)
-        yield from numbered(batches, "Parquet", name, file.metadata.num_rows)
+        parts = (group_batches(plain, folded, number, columns) for number in range(plain.metadata.num_row_groups))
+        yield from numbered(itertools.chain.from_iterable(parts), "Parquet", name, plain.metadata.num_rows)
+
+
+def group_batches(plain: Any, folded: Any, number: int, columns: list[str]) -> Iterator["pyarrow.RecordBatch"]:
+    """A row group's batches; texts as dictionaries where that alone keeps them small: 1,143 bytes of one text many times
+    would be 16 GiB. Elsewhere plain, for a dictionary grows with all texts of the row group that are not the same."""
+    from pyarrow import compute
+
+    group = plain.metadata.row_group(number)
+    rows = max(1, group.num_rows)
+    size = max(1, min(BATCH_ROWS, BATCH_BYTES * rows // max(1, group.total_byte_size)))
+    first = next(folded.iter_batches(1, [number], columns, use_threads=False), None)
+    longest = 0
+    for dictionary in dictionaries(first.columns if first else []):
+        longest = max(longest, compute.max(compute.binary_length(dictionary)).as_py() or 0)
+    values = max((group.column(i).num_values for i in range(group.num_columns)), default=1)
+    is_bomb = longest * size * max(1, values // rows) > MOST_BYTES
+    return (folded if is_bomb else plain).iter_batches(size, [number], columns, use_threads=False)
+
+
+def dictionaries(arrays: Iterable["pyarrow.Array"]) -> Iterator["pyarrow.Array"]:
+    """The dictionaries of texts in arrays, those within lists and objects too."""
+    from pyarrow import types
+
+    for array in arrays:
+        if types.is_dictionary(array.type):
+            yield array.dictionary
+        elif types.is_struct(array.type):
+            yield from dictionaries(array.field(i) for i in range(array.type.num_fields))
+        elif types.is_list(array.type) or types.is_large_list(array.type):
+            yield from dictionaries([array.values])
 
 
 def read_arrow(path: Path, kind: str, name: str) -> Rows:
@@ -64,13 +91,6 @@ def read_arrow(path: Path, kind: str, name: str) -> Rows:
         yield from numbered(batches, "Arrow", name)
         if path.exists() and path.stat().st_size < size:  # pyarrow takes a stream that stops between batches for whole
             raise Unreadable("file cut short", "it was cut while it was read", AGAIN)
-
-
-def text_columns(schema: Any) -> list[str]:
-    """The leaves of texts in a Parquet schema. Read as dictionaries, one long text a thousand times over stays one text:
-    1,143 bytes of such a file would be 16 GiB."""
-    columns = map(schema.column, range(len(schema)))
-    return [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
 
 
 READERS = {".parquet": read_parquet, ".arrow": read_arrow}
