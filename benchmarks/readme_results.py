@@ -16,7 +16,8 @@ sys.path.insert(0, str(ROOT))
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from readme_evaluation import evaluation_text  # noqa: E402  (the paths have to be there first)
+from readme_data import data_text  # noqa: E402  (the paths have to be there first)
+from readme_evaluation import evaluation_text  # noqa: E402
 from readme_publishing import publishing_text  # noqa: E402
 from readme_using import using_text  # noqa: E402
 
@@ -97,6 +98,7 @@ def main() -> int:
         "results": results_text,
         "evaluation": lambda name: evaluation_text(name, RESULTS),
         "publishing": lambda name: publishing_text(name, RESULTS),
+        "data": lambda name: data_text(name, RESULTS),
         "using": lambda name: using_text(name, RESULTS),
         "training": training_text,
     }

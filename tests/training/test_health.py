@@ -12,6 +12,7 @@ from command import UserError, WorkError
 from tests.training.tiny_runs import in_a_fork, log_of, make_recipe, train_in_a_fork
 from training import checkpoints, train
 from training.health import loss_limit, reason_to_stop
+from training.preferences import load_preferences
 from training.recipe import load_recipe
 
 
@@ -74,9 +75,7 @@ def test_the_step_its_pairs_and_the_good_state(recipe, tmp_path, what):
     assert {"nan": stopped["loss"] == "nan", "gradient": stopped["grad_norm"] in ("nan", "inf")}.get(what, True)
     assert {"loss", "nll", "odds_ratio_loss", "log_odds", "accuracy", "grad_norm", "learning_rate"} <= stopped.keys()
 
-    plan = step_of_the_plan(recipe, 4)
-    lines = sorted(int(pair["where"].rpartition(":")[2]) for pair in stopped["pairs"])
-    assert lines == sorted(index + 1 for index in plan)
+    assert {pair["where"] for pair in stopped["pairs"]} == places_of_the_plan(recipe, 4)
     assert all(pair["where"] in text for pair in stopped["pairs"])
     assert not (run / "model").exists()
     names = [p.name for p in checkpoints.whole_checkpoints(run / "checkpoints")]
@@ -89,11 +88,14 @@ def test_the_step_its_pairs_and_the_good_state(recipe, tmp_path, what):
     assert [p["where"] for p in values["pairs"]] == [p["where"] for p in stopped["pairs"]]
 
 
-def step_of_the_plan(recipe, step):
-    from training.packing import plan_steps
+def places_of_the_plan(recipe, step):
+    """Where the pairs of a step stand in the file, by the plan and the order that the loading gives them."""
+    from training.plan import plan_steps
 
     values = yaml.safe_load(recipe.read_text())
-    return plan_steps(14, values["global_batch_size"], values["max_steps"], load_recipe(recipe, []).seed)[step - 1]
+    plan = plan_steps(14, values["global_batch_size"], values["max_steps"], load_recipe(recipe, []).seed)
+    pairs = load_preferences([{"path": values["dataset"]}]).pairs
+    return {pairs[index].where for index in plan[step - 1]}
 
 
 def test_the_saved_state_is_the_one_before_the_bad_step(recipe, tmp_path):
