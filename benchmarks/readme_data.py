@@ -62,7 +62,7 @@ def million_text(record: dict[str, Any], words: dict[str, str]) -> str:
 
 
 def fuzz_text(record: dict[str, Any], words: str) -> str:
-    return words.format(cases=record["cases"], classes=len(record["by_class"]), failures=len(record["failures"]))
+    return words.format(cases=record["cases"], classes=len(record["by_kind"]), failures=record["failed"])
 
 
 def near_text(record: dict[str, Any], words: str) -> str:

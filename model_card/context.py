@@ -245,8 +245,9 @@ def stop_names(path: Path, stop: Any) -> list[str]:
 
 
 def hub_datasets(training: dict[str, Any]) -> list[dict[str, Any]]:
-    """The sources that are data sets on the Hub, pinned to a revision or not; never a local file."""
-    return [s for s in training["data"].get("sources") or [] if is_hub_data_set(str(s.get("path")))]
+    """The sources that are data sets on the Hub, pinned to a revision or not; never a local file or folder."""
+    sources = training["data"].get("sources") or []
+    return [s for s in sources if is_hub_data_set(str(s.get("path"))) and not s.get("folder")]
 
 
 def shorten_paths(value: Any) -> Any:

@@ -6,6 +6,7 @@ of processes, or what else was read. Pairs lie on disk (store.py): memory does n
 """
 
 import dataclasses
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -109,7 +110,8 @@ class Reading:
             if finding is not None:
                 self.log.add(finding)
         self.store_waiting()
-        self.sources.append(source)
+        folder = {"folder": True} if os.path.isdir(source["path"]) else {}  # noqa: PTH112  (a name with a NUL raises there)
+        self.sources.append(source | folder)  # the record tells data/pairs, a folder, from ORG/NAME on the Hub
         self.rows.append(rows)
 
     def take(self, row: Any, where: str, number: int) -> Finding | None:

@@ -151,3 +151,15 @@ def test_the_real_rows_of_the_articles_data(suites):
     data = load_preferences([{"path": str(folder / f"dpo_{lang}_demo.json")} for lang in ("en", "zh")])
     assert [(source["rows"], source["kept"]) for source in data.sources] == [(300, 295), (300, 289)]
     assert data.dropped == {"exact duplicate": 16}
+
+
+def test_a_folder_is_recorded_as_one(tmp_path, suites, monkeypatch):
+    """Its name may look like a data set of the Hub, which the card would then name."""
+    from model_card.context import hub_datasets
+
+    (tmp_path / "org" / "name").mkdir(parents=True)
+    write(tmp_path / "org" / "name" / "a.jsonl", [GOOD])
+    monkeypatch.chdir(tmp_path)
+    data = load_preferences([{"path": "org/name"}], suites)
+    assert data.sources == [{"path": "org/name", "folder": True, "rows": 1, "kept": 1}]
+    assert hub_datasets({"data": {"sources": data.sources}}) == []
