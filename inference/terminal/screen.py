@@ -203,9 +203,7 @@ class Terminal(Lines):
             signal.signal(signal.SIGINT, nothing)
             raise KeyboardInterrupt
 
-        signal.signal(
-            signal.SIGCONT, lambda signum, frame: unecho()
-        )  # after Ctrl-Z the shell left the terminal in its own mode
+        signal.signal(signal.SIGCONT, continued)
         try:
             signal.signal(signal.SIGINT, stop)
             yield
@@ -231,6 +229,12 @@ class Terminal(Lines):
 
 def nothing(signum: int, frame: object) -> None:
     """A Ctrl-C between two prompts that came too late to stop anything."""
+
+
+def continued(signum: int, frame: object) -> None:
+    """After Ctrl-Z the shell left the terminal in its own mode. A terminal that was closed says so by SIGCONT, too."""
+    with suppress(termios.error):
+        unecho()
 
 
 @contextmanager
