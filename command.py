@@ -74,10 +74,12 @@ def run_command(main: Callable[[], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except Exception as error:
-        message = resource_message(error)
+        message, status = resource_message(error), 1
+        if getattr(error, "errno", None) in (errno.ENAMETOOLONG, errno.ELOOP):
+            message, status = f"{str(error.filename)[:80]}… cannot be used: {error.strerror}. Give another path.", 2
         if message is None:
             raise
-        status = _say(f"error: {message}", 1)
+        status = _say(f"error: {message}", status)
     sys.exit(status)
 
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from command import UserError, run_command
 from inference.loading import Source, resolve
-from run_folder import is_hub_data_set
+from run_folder import FILES_OF_PAIRS, is_hub_data_set
+from training.preferences.text import shown
 from training.recipe import KEYS, SOURCE_KEYS, Recipe, check_recipe, load_recipe, parse_overrides, set_key
 
 
@@ -66,11 +67,12 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"{error}{kept_findings(error.log, folder)}") from None
     if len(data.log):
         print(data.log.message(), file=sys.stderr, flush=True)
-    report, found, relations, pairs = inspect(data, recipe, model, device)
+    report, found, relations, pairs = inspect(data, recipe, model, device, options.model is not None)
     if folder is None:
         import json
 
-        print(json.dumps({"schema_version": 1, **report}, ensure_ascii=False, indent=1, allow_nan=False))
+        plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+        print(json.dumps({"schema_version": 1, **report}, ensure_ascii=plain, indent=1, allow_nan=False))
     else:
         write(folder, report, found, relations, pairs, data, name)
     return 2 if options.strict and len(data.log) else 0
@@ -133,7 +135,9 @@ def keys_for(path: str, asked: dict[str, Any]) -> dict[str, Any]:
 
 def name_of(sources: list[str], recipe: Recipe) -> str:
     """The run's name, else the first source's, without its suffixes."""
-    return recipe.name or Path(sources[0].rstrip("/")).name.partition(".")[0] or "pairs"
+    name = Path(sources[0].rstrip("/")).name
+    suffix = max((one for one in (*FILES_OF_PAIRS, ".yaml", ".yml") if name.lower().endswith(one)), key=len, default="")
+    return recipe.name or name[: len(name) - len(suffix)] or "pairs"
 
 
 def check_folder(folder: Path) -> None:
@@ -143,8 +147,13 @@ def check_folder(folder: Path) -> None:
     there = folder
     while not there.exists():
         there = there.parent
-    with tempfile.TemporaryFile(dir=there):  # the folder itself is made when there is something to put into it
-        pass
+    try:
+        with tempfile.TemporaryFile(dir=there):  # the folder itself is made when there is something to put into it
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--output {shown(str(folder))} cannot be written: {error.strerror}. Give another place."
+        ) from None
 
 
 def read(recipe: Recipe, model: Source | None) -> Any:
@@ -161,12 +170,12 @@ def read(recipe: Recipe, model: Source | None) -> Any:
     )
 
 
-def inspect(data: Any, recipe: Recipe, model: Source | None, device: str | None) -> tuple:
+def inspect(data: Any, recipe: Recipe, model: Source | None, device: str | None, asked: bool = False) -> tuple:
     """(report, survey, relations, pairs): in tokens where the model's tokenizer can be had."""
     from training.preferences.relations import relate
     from training.report.build import data_report, survey
 
-    if model is None or not is_here(model):
+    if model is None or not is_here(model, asked):
         found, relations = survey(data.pairs), relate(data.pairs)
         return data_report(data, found, relations, data.sha256), found, relations, data.pairs
     from inference.loading import load_tokenizer
@@ -182,14 +191,16 @@ def inspect(data: Any, recipe: Recipe, model: Source | None, device: str | None)
     return report, found, prepared.relations, prepared.kept.pairs
 
 
-def is_here(model: Source) -> bool:
-    """Whether the tokenizer is on this disk or could be fetched, which needs no weights; says why not."""
+def is_here(model: Source, asked: bool) -> bool:
+    """Whether the tokenizer is on this disk or could be fetched, which needs no weights. Says why not; WorkError if `asked` for."""
     from command import WorkError
     from inference.loading import fetch
 
     try:
         fetch(model, weights=False)
     except WorkError as error:
+        if asked:
+            raise
         print(f"{error} Lengths are in characters alone.", file=sys.stderr)
         return False
     return True
@@ -203,7 +214,9 @@ def write(folder: Path, report: dict[str, Any], found: Any, relations: Any, pair
 
     write_report(folder, report, page(report, found, relations, pairs, name), data.log)
     print_report(report, name, environment=dict(os.environ))
-    print(f"\n{folder}/: data_report.html to read, data_report.json, dropped.jsonl ({len(data.log):,} rows)")
+    print(
+        f"\n{shown(str(folder))}/: data_report.html to read, data_report.json, dropped.jsonl ({len(data.log):,} rows)"
+    )
 
 
 if __name__ == "__main__":

@@ -138,6 +138,11 @@ def hold_out(
     held = np.zeros(len(kept.pairs), bool)
     if recipe.validation:
         held[split(kept, groups, len(recipe.dataset), recipe.validation.get("pairs"), recipe.seed)] = True
+        asked = recipe.validation.get("pairs", 0)
+        if held.sum() < asked:
+            tell(
+                f"validation: {held.sum():,} of {asked:,} pairs are held out; no more fit without dividing what belongs together"
+            )
     of_training = sources_of(kept.pairs) < len(recipe.dataset)
     trained, lost = np.flatnonzero(~held & of_training), np.flatnonzero(~held & ~of_training)
     if not len(trained):

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 
 from command import CommandParser, UserError, run_command
+from run_folder import FILES_OF_PAIRS
 from training.combinations import check_combination, check_lora
 from training.trackers import check_trackers
 from training.validation import check_validation
@@ -135,15 +137,34 @@ FLAGS = ("output", "resume", "strict")  # the train command's own, which a misty
 KEYS = {f.name: f for f in dataclasses.fields(Recipe)}
 
 
+class PlainLoader(yaml.SafeLoader):
+    """YAML without aliases, of which sixty lines can mean a billion values, and without a key that stands twice."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(
+                f"line {self.peek_event().start_mark.line + 1}: aliases (*name) are not read; write it out"
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        keys = [key.value for key, _ in node.value]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: the key {str(twice)!r} stands twice")
+        return super().construct_mapping(node, deep)
+
+
 def load_recipe(path: Path, overrides: list[str]) -> Recipe:
     """Parse and check a recipe file with `--key value` overrides on top. UserError names the key, value and fix."""
+    if str(path).lower().endswith(FILES_OF_PAIRS):
+        raise UserError(f"{path} is a file of pairs. Give a recipe, and this file as its dataset: --dataset {path}")
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in (Path(__file__).parent / "recipes").glob("*.yaml")))
         state = "is a folder" if path.is_dir() else "does not exist"
         raise UserError(f"recipe {path} {state}. Shipped recipes, in training/recipes/: {known}.")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = yaml.load(path.read_text(encoding="utf-8"), PlainLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} holds {type(values).__name__}; a recipe is a list of `key: value` lines.")
@@ -163,7 +184,7 @@ def parse_overrides(arguments: list[str]) -> list[tuple[str, Any]]:
         if not equals:
             value = next(rest, None)
             if value is None:
-                raise UserError(f"--{key} has no value. Recipe keys are overridden as --key value.")
+                raise UserError(f"--{key} has no value. Recipe keys are overridden as --key value, behind the file.")
         pairs.append((key.replace("-", "_"), parse_value(value)))
     return pairs
 
@@ -171,8 +192,8 @@ def parse_overrides(arguments: list[str]) -> list[tuple[str, Any]]:
 def parse_value(text: str) -> Any:
     """A value as YAML reads it; 1e-4, which YAML takes for a text, is a number here."""
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = yaml.load(text, PlainLoader)
+    except (yaml.YAMLError, ValueError, RecursionError):  # 2020-13-45 is no date
         return text
     return as_number(value) if isinstance(value, str) else value
 
@@ -276,7 +297,7 @@ def convert(key: str, value: Any, name: str) -> Any:
         if key == "name" and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", value, re.ASCII):
             raise bad
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value in (float("inf"),):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise bad
     if "float" not in kind and value != int(value):
         raise bad

@@ -65,7 +65,8 @@ def split(data: Preferences, groups: np.ndarray, training_sources: int, amount: 
         raise UserError(f"validation.pairs is {count}, but there are {len(data.pairs)} pairs in all. Give fewer.")
     held = draw(data.pairs, groups, int(count), seed)
     if not held:
-        raise UserError(f"validation.pairs is {count}: more pairs than that belong together everywhere. Give more.")
+        fix = "Give more, or a validation.dataset of its own."
+        raise UserError(f"validation.pairs is {count}: more pairs than that belong together everywhere. {fix}")
     return held
 
 

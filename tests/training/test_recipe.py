@@ -197,3 +197,35 @@ def test_held_out_files_must_be_there(tmp_path):
         load_recipe(write(tmp_path, held_out=["none.csv"]), [])
     with pytest.raises(UserError, match="held_out is 3; needed: a list of files"):
         load_recipe(write(tmp_path, held_out=3), [])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: &x [1]\nb: *x\n", r"line 2: aliases \(\*name\) are not read"),
+        ("seed: 1\nmodel: m\nseed: 2\n", "line 1: the key 'seed' stands twice"),
+        ("seed: 2020-13-45\n", "is not valid YAML: month must be in"),
+        ("seed: " + "[" * 5000, "is not valid YAML"),
+    ],
+)
+def test_hostile_yaml_is_one_message(tmp_path, text, message):
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_recipe(tmp_path / "r.yaml", [])
+
+
+@pytest.mark.parametrize("value", ["-.inf", ".nan", ".inf", "2020-13-45", "[" * 5000])
+def test_hostile_overrides_are_one_message(tmp_path, value):
+    with pytest.raises(UserError, match="seed is "):
+        load_recipe(write(tmp_path), ["--seed", value])
+
+
+def test_a_file_of_pairs_is_no_recipe(tmp_path):
+    with pytest.raises(UserError, match=r"pairs\.jsonl is a file of pairs\. Give a recipe"):
+        load_recipe(tmp_path / "pairs.jsonl", [])
+
+
+def test_a_validation_source_has_no_weight(tmp_path):
+    validation = {"dataset": [{"path": "v.jsonl", "weight": 1}], "every": 2}
+    with pytest.raises(UserError, match=r"validation\.dataset has a weight"):
+        load_recipe(write(tmp_path, validation=validation), [])

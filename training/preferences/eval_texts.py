@@ -8,6 +8,7 @@ import csv
 import gzip
 import io
 import json
+import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from command import UserError
-from training.preferences.text import split_tokens
+from training.preferences.text import shown, split_tokens
 
 PROMPTS = ("prompt", "text", "question", "input", "problem", "instruction", "query")
 ANSWERS = ("canonical_solution", "solution", "reference", "answer", "output", "response", "target")
@@ -40,22 +41,41 @@ def held_texts(path: Path) -> list[HeldText]:
     if kind is None:
         raise UserError(f"{path}: unknown kind of eval set {path.suffix!r}; use one of {', '.join(KINDS)}.")
     suite = path.name.removesuffix(kind)
-    found, rows = [], 0
+    found, rows, unread = [], 0, []
     for number, row in enumerate(read_rows(path, kind), start=1):
         rows += 1
-        found += texts_of_row(row, suite, number) if isinstance(row, dict) else []
+        texts = list(texts_of_row(row, suite, number)) if isinstance(row, dict) else []
+        if all(text.answer for text in texts):
+            unread.append(number)
+        found += texts
     # SafetyBench's answers are a file of their own, an object of objects; whoever gives both files to eval.run gives both here
     if not found and not (kind == ".json" and rows and isinstance(read_json(path), dict)):
         raise UserError(f"{path} holds no eval text: a row needs one of {', '.join(PROMPTS)}. Give the set's own file.")
+    if unread and len(unread) < rows:
+        some = ", ".join(map(str, unread[:5])) + (", …" if len(unread) > 5 else "")
+        print(
+            f"{shown(str(path))}: {len(unread):,} of {rows:,} rows hold no prompt that could be held out: {some}",
+            file=sys.stderr,
+        )
     return found
 
 
 def texts_of_row(row: dict[str, Any], suite: str, number: int) -> Iterator[HeldText]:
     name = next((str(row[key]) for key in NAMES if row.get(key) is not None), str(number))
     for keys, answer in ((PROMPTS, False), (ANSWERS, True)):
-        text = next((row[key] for key in keys if isinstance(row.get(key), str) and row[key].strip()), None)
+        text = next((text for key in keys if (text := text_of(row.get(key)))), None)
         if text is not None and not (answer and len(split_tokens(text)) < LEAST_ANSWER):
             yield HeldText(suite, name, text, answer)
+
+
+def text_of(value: Any) -> str | None:
+    """A field's text; of a conversation the turns of the user, one after the other. None if there is none."""
+    if isinstance(value, list):
+        turns = [
+            turn for turn in value if isinstance(turn, dict) and turn.get("role", turn.get("from")) in ("user", "human")
+        ]
+        value = "\n".join(filter(None, (text_of(turn.get("content", turn.get("value"))) for turn in turns)))
+    return value if isinstance(value, str) and value.strip() else None
 
 
 def read_rows(path: Path, kind: str) -> Iterator[Any]:

@@ -122,7 +122,7 @@ def not_all_wrong(rows: Rows, name: str) -> Rows:
 def parse(text: str) -> Any:
     """One value of JSON. BadRow says what is wrong."""
     try:
-        return DECODER.decode(text)
+        return DECODER.decode(text.strip())  # without the line's end, whose column would be told
     except json.JSONDecodeError as error:
         raise BadRow("not valid JSON", f"{error.msg} at column {error.colno}") from error
     except RecursionError:

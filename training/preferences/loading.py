@@ -25,7 +25,7 @@ from training.preferences.overlap import SUITES, HeldOut, held_out
 from training.preferences.pair import Pair, fingerprint, pair_texts
 from training.preferences.sources import check_source, read_source
 from training.preferences.store import PairStore, sources_of
-from training.preferences.text import normalise, shown
+from training.preferences.text import is_unicode, normalise, shown
 
 NOT_DRAWN = "not drawn (max_rows or weight of the source)"
 DUPLICATE = "exact duplicate"
@@ -119,7 +119,10 @@ class Reading:
                 self.log.add(finding)
         self.store_waiting()
         folder = {"folder": True} if os.path.isdir(source["path"]) else {}  # noqa: PTH112  (a name with a NUL raises there)
-        self.sources.append(source | folder)  # the record tells data/pairs, a folder, from ORG/NAME on the Hub
+        name = source["path"] if is_unicode(source["path"]) else shown(source["path"])  # a record is UTF-8
+        self.sources.append(
+            source | folder | {"path": name}
+        )  # the record tells data/pairs, a folder, from ORG/NAME on the Hub
         self.rows.append(rows)
 
     def take(self, row: Any, where: str, number: int) -> Finding | None:

@@ -171,3 +171,11 @@ def test_a_missing_folder_or_file_is_an_error(tmp_path):
         held_out(tmp_path)
     with pytest.raises(UserError, match="cannot be read"):
         held_out(SUITES, [tmp_path / "gone.csv"])
+
+
+def test_a_prompt_of_turns_is_held_out_and_rows_without_one_are_told(tmp_path, capsys):
+    turns = [{"role": "user", "content": LONG}, {"role": "assistant", "content": "Because."}]
+    rows = [{"id": "a", "prompt": turns}, {"id": "b", "prompt": 7}, {"id": "c", "text": "水"}, {"answer": LONG}]
+    held = HeldOut.of([write(tmp_path / "chat.jsonl", rows)])
+    assert told(held.overlap(pair(LONG))) == ("a", "whole", "user turn")
+    assert "chat.jsonl: 2 of 4 rows hold no prompt that could be held out: 2, 4" in capsys.readouterr().err

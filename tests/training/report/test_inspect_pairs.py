@@ -122,7 +122,12 @@ def test_an_output_that_cannot_be_written_is_told_before_anything_is_read(pairs,
         inspect_pairs.main([str(pairs), "--output", str(pairs)])
 
 
-def test_a_model_that_is_not_here_is_said(pairs, tmp_path, capsys):
-    assert inspect_pairs.main([str(pairs), "--output", str(tmp_path / "o"), "--model", "some-org/no-such-model"]) == 0
+def test_a_model_that_is_not_here_is_said(pairs, recipe, tmp_path, capsys, monkeypatch):
+    """A recipe's is left out of the report; one that was asked for by its name is an error."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(WorkError, match="some-org/no-such-model"):
+        inspect_pairs.main([str(pairs), "--output", str(tmp_path / "o"), "--model", "some-org/no-such-model"])
+    recipe.write_text(recipe.read_text().replace(f"model: {yaml.safe_load(recipe.read_text())['model']}", "model: a/b"))
+    assert inspect_pairs.main([str(recipe), "--output", str(tmp_path / "o")]) == 0
     assert "Lengths are in characters alone." in capsys.readouterr().err
     assert "tokens" not in report_in(tmp_path / "o")
