@@ -60,13 +60,13 @@ def main(argv: list[str] | None = None) -> int:
     data = read(recipe, model)
     if len(data.log):
         print(data.log.message(), file=sys.stderr, flush=True)
-    report, found, relations, pairs = inspect(data, recipe, model, device)
+    report, found, relations, kept = inspect(data, recipe, model, device)
     if folder is None:
         import json
 
         print(json.dumps({"schema_version": 1, **report}, ensure_ascii=False, indent=1, allow_nan=False))
     else:
-        write(folder, report, found, relations, pairs, data, name)
+        write(folder, report, found, relations, kept, name)
     return 2 if options.strict and len(data.log) else 0
 
 
@@ -125,15 +125,18 @@ def read(recipe: Recipe, model: Source | None) -> Any:
 
 
 def inspect(data: Any, recipe: Recipe, model: Source | None, device: str | None) -> tuple:
-    """(report, survey, relations, pairs): in tokens where the model's tokenizer can be had."""
+    """(report, survey, relations, the pairs that are trained on): in tokens where the model's tokenizer can be had."""
     from training.preferences.relations import relate
+    from training.preparation import encode_and_split, hold_out, report_on
     from training.report.build import data_report, survey
 
     if model is None or not is_here(model):
-        found, relations = survey(data.pairs), relate(data.pairs)
-        return data_report(data, found, relations, data.sha256), found, relations, data.pairs
+        relations = relate(data.pairs)
+        kept, held_out, order = hold_out(data, relations.groups, recipe)
+        found, relations = survey(kept.pairs), relations.only(order[: len(kept.pairs)])
+        held_out = held_out if recipe.validation else None
+        return data_report(kept, found, relations, data.sha256, held_out=held_out), found, relations, kept
     from inference.loading import load_tokenizer
-    from training.preparation import encode_and_split, report_on
     from training.report.cost import shape_of
     from training.system_prompt import set_system_prompt
 
@@ -142,7 +145,7 @@ def inspect(data: Any, recipe: Recipe, model: Source | None, device: str | None)
     prepared = encode_and_split(data, tokenizer, recipe)
     found = survey(prepared.kept.pairs)
     report = report_on(prepared, found, data.sha256, recipe, shape=shape_of(model), device=device)
-    return report, found, prepared.relations, prepared.kept.pairs
+    return report, found, prepared.relations, prepared.kept
 
 
 def is_here(model: Source) -> bool:
@@ -158,15 +161,15 @@ def is_here(model: Source) -> bool:
     return True
 
 
-def write(folder: Path, report: dict[str, Any], found: Any, relations: Any, pairs: Any, data: Any, name: str) -> None:
+def write(folder: Path, report: dict[str, Any], found: Any, relations: Any, kept: Any, name: str) -> None:
     """data_report.json, data_report.html and dropped.jsonl, each whole; then the table on stdout."""
     from training.preparation import write_report
     from training.report.page import page
     from training.report.terminal import print_report
 
-    write_report(folder, report, page(report, found, relations, pairs, name), data.log)
+    write_report(folder, report, page(report, found, relations, kept, name), kept.log)
     print_report(report, name, environment=dict(os.environ))
-    print(f"\n{folder}/: data_report.html to read, data_report.json, dropped.jsonl ({len(data.log):,} rows)")
+    print(f"\n{folder}/: data_report.html to read, data_report.json, dropped.jsonl ({len(kept.log):,} rows)")
 
 
 if __name__ == "__main__":
