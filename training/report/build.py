@@ -331,7 +331,7 @@ def shown_finding(
     finding: Finding, sources: Sequence[dict[str, Any]], overlaps: dict[str, dict[str, Any]], texts: bool
 ) -> dict[str, str]:
     """A finding with a detail that is short, names no folder of this machine and, but for `texts`, quotes nothing of a row."""
-    record = finding.record()
+    record = {key: getattr(finding, key) for key in ("where", "reason", "detail", "fix")}
     if finding.reason == DUPLICATE and finding.detail.startswith(SAME_AS):
         record["detail"] = SAME_AS + without_folder(finding.detail.removeprefix(SAME_AS), sources)
     elif finding.reason == OVERLAP and not texts:
