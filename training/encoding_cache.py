@@ -34,6 +34,8 @@ def cached_encoding(data: Preferences, tokenizer: Any, max_length: int) -> tuple
     A cache that cannot be read or written costs the time to encode and never fails the run.
     """
     terminator_of(tokenizer)  # a template that cannot be trained on is refused first, also where ids were kept
+    from safetensors import SafetensorError
+
     key = encoding_key(data.sha256, tokenizer, max_length)
     if key is None:
         return encode_pairs(data.pairs, tokenizer, max_length), "not kept: this kind of tokenizer has no fingerprint"
@@ -47,7 +49,7 @@ def cached_encoding(data: Preferences, tokenizer: Any, max_length: int) -> tuple
         try:
             write_encoding(path, key, encoding)
             remove_oldest(path.parent)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             return encoding, f"not kept: {error}"
     return encoding, f"kept in {path}"
 

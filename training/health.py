@@ -7,7 +7,7 @@ knowledge. A finite gradient of any size is no reason to stop: it is clipped to 
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,17 +44,17 @@ def reason_to_stop(loss: float, grad_norm: float, limit: float) -> str | None:
 
 
 @contextmanager
-def told_divergence(accelerator: Any, places: list[str], run_dir: Path, learning_rate: float) -> Iterator[None]:
+def told_divergence(accelerator: Any, trained: Sequence[Any], run_dir: Path, learning_rate: float) -> Iterator[None]:
     """Where the block diverges, write RUN_DIR/stopped.json and raise one error with the way on.
 
-    `places`: for each pair its file:line.
+    `trained`: the pairs, each with its `where`.
     """
     try:
         yield
     except Diverged as stop:
         each = stop.record.pop("pair_losses")
         order = sorted(range(len(each)), key=lambda i: -each[i] if math.isfinite(each[i]) else -math.inf)
-        pairs = [{"where": places[stop.pairs[i]], "loss": said(each[i])} for i in order]
+        pairs = [{"where": trained[stop.pairs[i]].where, "loss": said(each[i])} for i in order]
         record = {key: said(value) for key, value in stop.record.items()}
         write_json(run_dir / "stopped.json", {"reason": str(stop), **record, "pairs": pairs})
         accelerator.wait_for_everyone()  # a launcher ends all processes when the first ends

@@ -9,6 +9,7 @@ writes DIR/ (default runs/NAME-data): data_report.json, data_report.html, and dr
 
 import argparse
 import dataclasses
+import difflib
 import os
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from typing import Any
 from command import UserError, run_command
 from inference.loading import Source, resolve
 from run_folder import is_hub_data_set
-from training.recipe import SOURCE_KEYS, Recipe, check_recipe, load_recipe, parse_overrides, set_key
+from training.recipe import KEYS, SOURCE_KEYS, Recipe, check_recipe, load_recipe, parse_overrides, set_key
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,7 +58,12 @@ def main(argv: list[str] | None = None) -> int:
     device = find_device(options.device) if model or options.device != "auto" else None
     if model and device is None:
         print("this machine's GPU is not in the table: no estimate of time. Give --device.", file=sys.stderr)
-    data = read(recipe, model)
+    from training.preferences.findings import UnusablePairs
+
+    try:
+        data = read(recipe, model)
+    except UnusablePairs as error:
+        raise UserError(f"{error}{kept_findings(error.log, folder)}") from None
     if len(data.log):
         print(data.log.message(), file=sys.stderr, flush=True)
     report, found, relations, kept = inspect(data, recipe, model, device)
@@ -70,12 +76,24 @@ def main(argv: list[str] | None = None) -> int:
     return 2 if options.strict and len(data.log) else 0
 
 
+def kept_findings(log: Any, folder: Path | None) -> str:
+    """Write every finding of pairs that nothing can be reported on; where they are, as a sentence."""
+    from run_folder import whole_file
+
+    if folder is None or not len(log):
+        return ""
+    with whole_file(folder / "dropped.jsonl") as stream:
+        log.copy_to(stream)
+    return f"\nAll {len(log):,} are in {folder}/dropped.jsonl."
+
+
 def recipe_of(options: argparse.Namespace, overrides: list[str]) -> Recipe:
     """The recipe that is asked about; for bare data one without a model (its `model` is empty), unless --model says which."""
     if options.max_length is not None and options.max_length < 1:
         raise UserError(f"--max-length is {options.max_length}; needed: a whole number above 0.")
     own = [] if options.model is None else ["--model", options.model]
     own += [] if options.max_length is None else ["--max_length", str(options.max_length)]
+    check_flags(overrides)
     asked = {"name": options.config, **{key: getattr(options, key) for key in ("revision", "split", "streaming")}}
     where = {key: value for key, value in asked.items() if value}
     if options.source[0].endswith((".yaml", ".yml")):
@@ -87,14 +105,30 @@ def recipe_of(options: argparse.Namespace, overrides: list[str]) -> Recipe:
             flags = "--config, --revision, --split and --streaming are"
             raise UserError(f"{flags} for bare data; a recipe says these of each source under `dataset`.")
         return load_recipe(Path(options.source[0]), [*overrides, *own])
-    data = [
-        {"path": path} | (where if is_hub_data_set(path) and not Path(path).exists() else {}) for path in options.source
-    ]
+    data = [{"path": path, **keys_for(path, where)} for path in options.source]
     values = {"model": "none", "dataset": data, "learning_rate": 5e-6, "global_batch_size": 64, "epochs": 1}
     for key, value in parse_overrides([*overrides, *own]):
         set_key(values, key, value)
     recipe = check_recipe(values, ", ".join(options.source))
     return recipe if options.model else dataclasses.replace(recipe, model="")
+
+
+def check_flags(overrides: list[str]) -> None:
+    """UserError for a mistyped flag of this command, which would be told as an unknown key of a recipe."""
+    flags = [word for action in build_parser()._actions for word in action.option_strings]
+    for word in overrides:
+        flag = word.partition("=")[0]
+        if flag.startswith("--") and flag[2:].partition(".")[0].replace("-", "_") not in KEYS:
+            near = difflib.get_close_matches(flag, [*flags, *(f"--{key}" for key in KEYS)], n=1)
+            hint = f"did you mean {near[0]}?" if near else "see --help."
+            raise UserError(f"unknown flag {flag}; {hint}")
+
+
+def keys_for(path: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """What of --config, --revision, --split and --streaming has a meaning for this source: nothing for a file."""
+    if os.path.isdir(path):  # noqa: PTH112  (a name with a NUL raises there)
+        return {key: value for key, value in asked.items() if key == "split"}
+    return {} if os.path.exists(path) or not is_hub_data_set(path) else asked  # noqa: PTH110  (the same)
 
 
 def name_of(sources: list[str], recipe: Recipe) -> str:
@@ -106,8 +140,10 @@ def check_folder(folder: Path) -> None:
     """UserError, before anything is read, where the report cannot be written."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output {folder} is a file. Give a folder.")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
+    there = folder
+    while not there.exists():
+        there = there.parent
+    with tempfile.TemporaryFile(dir=there):  # the folder itself is made when there is something to put into it
         pass
 
 
@@ -117,7 +153,8 @@ def read(recipe: Recipe, model: Source | None) -> Any:
     from training.preferences.control_tokens import control_tokens_of
 
     return load_preferences(
-        [*recipe.dataset, *recipe.validation.get("dataset", [])],
+        recipe.dataset,
+        validation=recipe.validation.get("dataset", []),
         extra_suites=[Path(file) for file in recipe.held_out],
         control_tokens=control_tokens_of(model) if model else (),
         seed=recipe.seed,

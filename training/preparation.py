@@ -1,5 +1,6 @@
 """The pairs made ready for training: encoded or read from the cache, and every cut and loss told."""
 
+import os
 import re
 import sys
 import time
@@ -11,19 +12,21 @@ from typing import Any
 import numpy as np
 
 from command import UserError
-from run_folder import whole_file, write_json
+from run_folder import read_json, whole_file, write_json
 from training.encoded_pairs import EncodedPairs
 from training.encoding import CONTROL, GUTTED, UNFIT, Encoding, control_pattern
 from training.preferences import Pair, Preferences
 from training.preferences.findings import Finding, FindingLog, count_words, list_findings
 from training.preferences.pair import pair_texts
 from training.preferences.relations import Relations, relate
+from training.preferences.store import sources_of
 from training.recipe import Recipe
 from training.report.build import Measured, Survey, data_report, suggested_max_length, survey
 from training.report.page import page
 from training.validation import split
 
 SHOWN_NOTES = 5
+NEAR_TRAINED = "validation pair belongs to one that is trained on"
 
 
 @dataclass(frozen=True)
@@ -38,28 +41,54 @@ class Prepared:
 
 
 def prepare_pairs(
-    data: Preferences, tokenizer: Any, recipe: Recipe, run_dir: Path, strict: bool = False
+    data: Preferences, tokenizer: Any, recipe: Recipe, run_dir: Path, strict: bool = False, resumed: bool = False
 ) -> tuple[EncodedPairs, Preferences, Preferences]:
     """Token ids of the pairs that fit, those to train on first, and both kinds of pairs.
 
-    Writes data_report.json, data_report.html and dropped.jsonl, and says what was kept, dropped, cut, held out. UserError if
-    `strict` and a pair is left out.
+    Writes data_report.json, data_report.html and dropped.jsonl, and says what was kept, dropped, cut, held out; of several
+    processes the first one does. UserError if `strict` and a pair is left out, or if `resumed` and the pairs are not those
+    of the run so far.
     """
     tell_dropped(data.log, run_dir)
     prepared = encode_and_split(data, tokenizer, recipe, strict)
-    found = survey(prepared.kept.pairs)
-    report = report_on(prepared, found, data.sha256, recipe)
-    write_report(run_dir, report, page(report, found, prepared.relations, prepared.kept, run_dir.name), data.log)
-    print(account_of(report), file=sys.stderr)
+    if resumed:
+        check_same_pairs(run_dir, prepared)
+    if is_first_process():
+        found = survey(prepared.kept.pairs)
+        report = report_on(prepared, found, data.sha256, recipe)
+        write_report(run_dir, report, page(report, found, prepared.relations, prepared.kept, run_dir.name), data.log)
+        tell(account_of(report))
     return prepared.encoded, prepared.kept, prepared.held_out
+
+
+def is_first_process() -> bool:
+    """Of those that a launcher started; without one there is only this."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def tell(line: Any) -> None:
+    if is_first_process():
+        print(line, file=sys.stderr)
+
+
+def check_same_pairs(run_dir: Path, prepared: "Prepared") -> None:
+    """UserError where a run that is continued would train on other pairs than it has, or on some that it had held out."""
+    before = read_json(run_dir / "data_report.json")
+    now = {"sha256": prepared.kept.sha256, "validation": prepared.held_out.sha256 if prepared.held_out.pairs else None}
+    then = {"sha256": before["sha256"], "validation": before.get("validation", {}).get("sha256")}
+    if now != then:
+        raise UserError(
+            f"{run_dir} was begun on other pairs of the same data, or with others held out (another version of a package that "
+            "divides or encodes them?). Continue it where it was begun, or choose another --output."
+        )
 
 
 def tell_dropped(log: FindingLog, run_dir: Path) -> None:
     """The first rows that cannot be used, by name, and where the others are named."""
     for finding in log.first[:SHOWN_NOTES]:
-        print(finding, file=sys.stderr)
+        tell(finding)
     if len(log) > SHOWN_NOTES:
-        print(f"… and {len(log) - SHOWN_NOTES:,} more rows dropped; all in {run_dir}/dropped.jsonl", file=sys.stderr)
+        tell(f"… and {len(log) - SHOWN_NOTES:,} more rows dropped; all in {run_dir}/dropped.jsonl")
 
 
 def write_report(folder: Path, report: dict[str, Any], html: str, log: FindingLog) -> None:
@@ -76,7 +105,7 @@ def encode_and_split(data: Preferences, tokenizer: Any, recipe: Recipe, strict: 
     encoding = encode(data, tokenizer, recipe.max_length, strict)
     usable = data.only(encoding.kept, encoding.dropped)
     relations = relate(usable.pairs)
-    kept, held_out, order = hold_out(usable, relations.groups, recipe)
+    kept, held_out, order = hold_out(usable, relations.groups, recipe, strict)
     return Prepared(encoding.pairs.take(order), kept, held_out, encoding, relations.only(order[: len(kept.pairs)]))
 
 
@@ -97,18 +126,29 @@ def account_of(report: dict[str, Any]) -> str:
     return f"kept {report['kept']:,} of {report['rows']:,} pairs" + (f": {', '.join(reasons)}" if reasons else "")
 
 
-def hold_out(kept: Preferences, groups: np.ndarray, recipe: Recipe) -> tuple[Preferences, Preferences, list[int]]:
-    """The pairs to train on, those to validate on, and the index of each in `kept`, in that order."""
-    held: list[int] = []
+def hold_out(
+    kept: Preferences, groups: np.ndarray, recipe: Recipe, strict: bool = False
+) -> tuple[Preferences, Preferences, np.ndarray]:
+    """The pairs to train on, those to validate on, and the index of each in `kept`, in that order.
+
+    A pair of a validation set of its own that belongs to one that is trained on is dropped; UserError if `strict`.
+    """
+    held = np.zeros(len(kept.pairs), bool)
     if recipe.validation:
-        held = split(kept, groups, len(recipe.dataset), recipe.validation.get("pairs"), recipe.seed)
-    apart = set(held)
-    trained = [i for i, pair in enumerate(kept.pairs) if i not in apart and pair.source < len(recipe.dataset)]
-    if not trained:
+        held[split(kept, groups, len(recipe.dataset), recipe.validation.get("pairs"), recipe.seed)] = True
+    of_training = sources_of(kept.pairs) < len(recipe.dataset)
+    trained, lost = np.flatnonzero(~held & of_training), np.flatnonzero(~held & ~of_training)
+    if not len(trained):
         raise UserError("no pair is left to train on beside those to validate on. Give more pairs.")
-    lost = len(kept.pairs) - len(trained) - len(held)
-    dropped = Counter({"validation pair belongs to one that is trained on": lost} if lost else {})
-    return kept.only(trained, dropped), kept.only(held, Counter()), trained + held
+    fix = "Remove it from the validation set: its loss would be that of a pair which was learnt."
+    findings = [Finding(kept.pairs[index].where, NEAR_TRAINED, "", fix) for index in lost.tolist()]
+    for finding in findings:
+        kept.log.add(finding)
+    if strict and findings:
+        raise UserError(list_findings(findings))
+    dropped = Counter({NEAR_TRAINED: len(lost)} if len(lost) else {})
+    chosen = np.flatnonzero(held)
+    return kept.only(trained, dropped), kept.only(chosen, Counter()), np.concatenate([trained, chosen])
 
 
 def encode(data: Preferences, tokenizer: Any, max_length: int, strict: bool = False) -> Encoding:
@@ -132,7 +172,7 @@ def encode(data: Preferences, tokenizer: Any, max_length: int, strict: bool = Fa
     more = [f"… and {len(findings) - SHOWN_NOTES:,} more pairs left out"] if len(findings) > SHOWN_NOTES else []
     origin = f"token ids of {len(data.pairs):,} pairs in {seconds:.1f} s, {origin}"
     for line in (origin, *findings[:SHOWN_NOTES], *more, *suggestion_lines(encoding, tokenizer, max_length, better)):
-        print(line, file=sys.stderr)
+        tell(line)
     if not encoding.pairs:
         fix = f"Raise max_length: {better_words(better, max_length)}." if better else "Mend the rows."
         reasons = count_words(encoding.dropped)

@@ -216,6 +216,10 @@ def check_recipe(values: dict[str, Any], name: str) -> Recipe:
             f"{name}: validation.dataset is {recipe.validation['dataset']!r}; needed: {need('dataset', '')}."
         )
         recipe.validation["dataset"] = check_sources(recipe.validation["dataset"], bad)
+        if any("weight" in source for source in recipe.validation["dataset"]):
+            raise UserError(
+                f"{name}: a source of validation.dataset has a weight; it is no part of the mix. Use max_rows."
+            )
     return recipe
 
 
@@ -326,11 +330,8 @@ def check_sources(value: Any, bad: UserError) -> list[dict[str, Any]]:
                 raise UserError(f"{bad}\n  Unknown key {key!r} of the source {source['path']!r}{hint}")
             kind, needed = SOURCE_KEYS[key]
             number = isinstance(item, int | float) and not isinstance(item, bool)
-            if (
-                not isinstance(item, kind)
-                or isinstance(item, bool) != (kind is bool)
-                or (number and not 0 < item < 1e12)
-            ):
+            fits = isinstance(item, kind) and isinstance(item, bool) == (kind is bool)
+            if not fits or item == "" or (number and not 1e-9 <= item <= 1e12):
                 raise UserError(f"{bad}\n  {key} of the source {source['path']!r} is {item!r}; needed: {needed}.")
     return checked
 

@@ -65,6 +65,16 @@ def launch_kind() -> str:
     return "under DeepSpeed" if _launched_with("DEEPSPEED") else "without sharding"
 
 
+def check_same_data(accelerator: Any, sha256: str) -> None:
+    """UserError where the processes have read different pairs: a file or a branch that moved while they started."""
+    from accelerate.utils import gather_object
+
+    if len(set(gather_object([sha256]))) > 1:
+        raise UserError(
+            "the processes read different pairs. Pin the data set's revision, or let nobody write to the files."
+        )
+
+
 def check_processes(processes: int) -> None:
     """UserError where the launched processes do not know of each other: each would train the whole run, into one folder."""
     launched = int(os.environ.get("WORLD_SIZE", "1"))

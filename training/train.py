@@ -30,6 +30,7 @@ from training.scale import (
     check_checkpoint,
     check_launch,
     check_processes,
+    check_same_data,
     hollow_model,
     part,
     whole_state_dict,
@@ -60,7 +61,8 @@ def main(argv: list[str] | None = None) -> int:
     space = copies * weights_on_disk(source) - bytes_in(run_dir / "checkpoints")
     require_space(run_dir, space, "training")  # about; exactly once the model is loaded
     data = load_preferences(
-        [*recipe.dataset, *recipe.validation.get("dataset", [])],
+        recipe.dataset,
+        validation=recipe.validation.get("dataset", []),
         extra_suites=[Path(file) for file in recipe.held_out],
         control_tokens=control_tokens_of(source),
         strict=options.strict,
@@ -145,7 +147,7 @@ def train(
     tokenizer = load_tokenizer(source)
     set_system_prompt(tokenizer, recipe.system_prompt)
     encoding = encoding_record(tokenizer)
-    encoded, kept, held_out = prepare_pairs(data, tokenizer, recipe, run_dir, strict)
+    encoded, kept, held_out = prepare_pairs(data, tokenizer, recipe, run_dir, strict, resumed=checkpoint is not None)
     if awaits_weights(source.kind):
         model = hollow_model(fetch(source))
     else:
@@ -156,10 +158,11 @@ def train(
         stream.write(recipe.to_yaml())
 
     trainer, stop = build_trainer(recipe, model, tokenizer, encoded, len(held_out.pairs), run_dir)
+    check_same_data(trainer.accelerator, kept.sha256 + held_out.sha256)
     meter_energy(trainer)
     where = f", continuing from {checkpoint.name}" if checkpoint else ""
     print(f"training {trainer.args.max_steps} steps of {recipe.global_batch_size} pairs{where}", file=sys.stderr)
-    with told_divergence(trainer.accelerator, [pair.where for pair in kept.pairs], run_dir, recipe.learning_rate):
+    with told_divergence(trainer.accelerator, kept.pairs, run_dir, recipe.learning_rate):
         run_steps(trainer, checkpoint, recipe.early_stopping)
     step = trainer.state.global_step
     early = has_stopped(trainer.state.log_history, recipe.early_stopping)

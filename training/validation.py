@@ -21,7 +21,7 @@ import numpy as np
 from command import UserError
 from training.preferences import Pair, Preferences, language_of
 from training.preferences.mixing import order_of
-from training.preferences.store import digests_of
+from training.preferences.store import digests_of, sources_of
 
 VALIDATION_NEED = "{pairs: a whole number, or a fraction below 1; every: steps}, or {dataset: PATH, every: steps}"
 STOPPING_NEED = "{patience: a whole number above 0, threshold: 0 or above}"
@@ -55,7 +55,7 @@ def split(data: Preferences, groups: np.ndarray, training_sources: int, amount: 
     Those of the sources from number `training_sources` on; else `amount` of all pairs, a count, or a fraction if below 1.
     """
     if amount is None:
-        own = np.array([pair.source >= training_sources for pair in data.pairs])
+        own = sources_of(data.pairs) >= training_sources
         held = np.flatnonzero(own & ~np.isin(groups, groups[~own])).tolist()
         if not held:
             raise UserError("validation.dataset: none of its pairs is left. Give pairs that are not trained on.")
@@ -75,18 +75,19 @@ def draw(pairs: Sequence[Pair], groups: np.ndarray, count: int, seed: int) -> li
     The groups come in the order of the least seeded key of their pairs, which is made of their text alone; a group counts
     for the language of that pair.
     """
-    languages = [language_of(pair) for pair in pairs]
+    names, languages = np.unique([language_of(pair) for pair in pairs], return_inverse=True)
     order = order_of(digests_of(pairs), seed)
-    members: dict[int, list[int]] = {}
-    for index in order.tolist():
-        members.setdefault(int(groups[index]), []).append(index)
-    room = shares(Counter(languages), count)
-    chosen: list[int] = []
-    for group in members.values():
-        if len(group) <= room[languages[group[0]]]:
-            chosen += group
-            room[languages[group[0]]] -= len(group)
-    return sorted(chosen)
+    _, first, group, sizes = np.unique(groups[order], return_index=True, return_inverse=True, return_counts=True)
+    counts = np.bincount(languages)
+    room = shares(Counter(dict(zip(names.tolist(), counts.tolist(), strict=True))), count)
+    left = [room[name] for name in names.tolist()]
+    taken = np.zeros(len(first), bool)
+    for number in np.argsort(first).tolist():
+        language = int(languages[order[first[number]]])
+        if sizes[number] <= left[language]:
+            taken[number] = True
+            left[language] -= int(sizes[number])
+    return np.sort(order[taken[group]]).tolist()
 
 
 def shares(counts: Counter, total: int) -> dict[str, int]:

@@ -235,3 +235,14 @@ def test_a_tokenizer_without_a_fingerprint_is_encoded_each_time(tiny_tokenizer, 
     encoding, words = cached_encoding(data, Other(), 120)
     assert encoding == encode_pairs(data.pairs, tiny_tokenizer, 120)
     assert words.startswith("not kept: ") and not folder.exists()
+
+
+def test_a_cache_that_cannot_be_written_costs_time_alone(tiny_tokenizer, monkeypatch):
+    from safetensors import SafetensorError, numpy
+
+    def fail(*_):
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr(numpy, "save_file", fail)
+    encoding, words = cached_encoding(make_data(), tiny_tokenizer, 120)
+    assert len(encoding.pairs) > 0 and words.startswith("not kept: I/O error")

@@ -130,9 +130,32 @@ def test_a_set_of_its_own(recipe, tmp_path):
     report = json.loads((run / "data_report.json").read_text())
     assert (report["rows"], report["kept"], report["validation"]["pairs"]) == (16, 14, 1)
     assert report["dropped"] == {"validation pair belongs to one that is trained on": 1}
+    (dropped,) = map(json.loads, (run / "dropped.jsonl").read_text().splitlines())
+    assert dropped["where"] == f"{own}:2"
+    strict = tmp_path / "strict"
+    assert train_in_a_fork(recipe, strict, *more, "--strict") == 2
+    assert "own.jsonl:2: validation pair belongs to one that is trained on" in log_of(strict).read_text()
     plain = tmp_path / "plain"
     assert train_in_a_fork(recipe, plain) == 0
     assert weights(run) == weights(plain)
+
+
+def test_a_run_whose_split_has_changed_is_not_continued(recipe, tmp_path):
+    """As another version of what finds near duplicates might change it: held-out pairs would be trained on."""
+    from training import preparation
+
+    run = tmp_path / "run"
+
+    def joined():
+        relate = preparation.relate
+        preparation.relate = lambda pairs: dataclasses.replace(relate(pairs), groups=np.arange(len(pairs)) // 4 * 4)
+
+    assert train_in_a_fork(recipe, run, *VALIDATE, before=die_at("step", 6)) == -signal.SIGKILL
+    report = (run / "data_report.json").read_bytes()
+    assert train_in_a_fork(recipe, run, *VALIDATE, "--resume", before=joined) == 2
+    assert "was begun on other pairs of the same data" in log_of(run).read_text()
+    assert (run / "data_report.json").read_bytes() == report
+    assert train_in_a_fork(recipe, run, *VALIDATE, "--resume") == 0
 
 
 def test_every_and_pairs_change_the_run(recipe, tmp_path):

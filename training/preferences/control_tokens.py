@@ -12,7 +12,7 @@ KNOWN = re.compile(
     r"<\|(?:im_start|im_end|im_sep|endoftext|endofprompt|begin_of_text|end_of_text|start_header_id|end_header_id|eot_id|eom_id"
     r"|eot|eom|header_start|header_end|python_tag|finetune_right_pad_id|reserved_special_token_\d+|system|user|assistant"
     r"|observation|end|START_OF_TURN_TOKEN|END_OF_TURN_TOKEN|CHATBOT_TOKEN|USER_TOKEN|SYSTEM_TOKEN)\|>"
-    r"|<(?:start|end)_of_turn>|<<SYS>>|\[/?INST\]|<｜[\w▁]+｜>"
+    r"|<(?:start|end)_of_turn>|<<SYS>>|\[/?INST\]|<｜[\w▁]{1,60}｜>"
 )
 
 

@@ -87,16 +87,21 @@ def read_jsonl(path: Path) -> Iterator[Any]:
         if line.strip():
             try:
                 yield json.loads(line)
-            except json.JSONDecodeError as error:
-                message = f"{path}:{number}: not valid JSON: {error.msg} at column {error.colno}. Mend the line."
-                raise UserError(message) from None
+            except (ValueError, RecursionError) as error:  # also an integer of 5,000 digits
+                raise UserError(f"{path}:{number}: not valid JSON: {first_line(error)}. Mend the line.") from None
 
 
 def read_json(path: Path) -> Any:
     try:
         return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not valid JSON: {error.msg} at column {error.colno}.") from None
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON: {first_line(error)}. Give the file as it was downloaded.") from None
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def read_table(path: Path, separator: str) -> Iterator[dict[str, str]]:

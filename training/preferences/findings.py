@@ -8,7 +8,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-SHOWN = 20  # findings in a message of the terminal; the report and dropped.jsonl hold the rest
+from command import UserError
+from training.preferences.text import shown
+
+SHOWN = 20  # findings in a message of the terminal; inspect_pairs writes all of them, into dropped.jsonl
+LONGEST = (
+    600  # characters of a place or detail; both may hold text of the data, and so are shown without escape sequences
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,8 @@ class Finding:
     fatal: bool = False
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.reason}" + (f": {self.detail}" if self.detail else "") + f". {self.fix}".rstrip()
+        where, detail = shown(self.where, LONGEST), shown(self.detail, LONGEST)
+        return f"{where}: {self.reason}" + (f": {detail}" if detail else "") + f". {self.fix}".rstrip()
 
     @property
     def place(self) -> tuple[str, int]:
@@ -32,7 +39,7 @@ class Finding:
 
     def record(self) -> dict[str, Any]:
         """As it stands in dropped.jsonl and data_report.json."""
-        return {"where": self.where, "reason": self.reason, "detail": self.detail, "fix": self.fix}
+        return {"where": self.where, "reason": self.reason, "detail": shown(self.detail, LONGEST), "fix": self.fix}
 
 
 class BadRow(ValueError):
@@ -50,7 +57,8 @@ def list_findings(findings: list[Finding], total: int | None = None, head: str =
     """All findings in one message, the fatal ones first and the first SHOWN by name; `total` if there are more than these."""
     total = len(findings) if total is None else total
     shown = sorted(findings, key=lambda finding: not finding.fatal)[:SHOWN]
-    more = [f"… and {total - len(shown):,} more"] if total > len(shown) else []
+    hint = "python -m training.inspect_pairs writes all of them"
+    more = [f"… and {total - len(shown):,} more; {hint}"] if total > len(shown) else []
     return "\n  ".join([f"{total:,} {head}:", *map(str, shown), *more])
 
 
@@ -91,3 +99,11 @@ class FindingLog:
         """The first SHOWN of them, the fatal ones before the others."""
         rest = [finding for finding in self.first if not finding.fatal]
         return list_findings([*self.fatal, *rest], len(self))
+
+
+class UnusablePairs(UserError):
+    """No training on these pairs; `log` holds every finding, the message the first of them."""
+
+    def __init__(self, message: str, log: FindingLog) -> None:
+        super().__init__(message)
+        self.log = log

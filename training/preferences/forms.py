@@ -9,7 +9,16 @@ from training.preferences.text import is_unicode, shown
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
 PROMPT_KEYS = ("conversations", "prompt", "question", "instruction")
 LABELS = ("language", "topic", "fault")
-KEYS = (*PROMPT_KEYS, "system", "chosen", "rejected", "answer", *LABELS)  # all that is read of a row
+KEYS = (
+    *PROMPT_KEYS,
+    "input",
+    "history",
+    "system",
+    "chosen",
+    "rejected",
+    "answer",
+    *LABELS,
+)  # all that is read of a row
 FORM = "Write `prompt`, `chosen` and `rejected`."
 AS_TEXT = "Write it as a text."
 
@@ -88,7 +97,9 @@ def prompt_messages(row: dict[str, Any]) -> list[dict[str, str]]:
         raise BadRow("no prompt", f"has no prompt: one of {', '.join(f'`{k}`' for k in PROMPT_KEYS)} is needed", FORM)
     value = row[key]
     if isinstance(value, str):
-        messages = [{"role": "user", "content": value}]
+        messages = [*history_of(row), {"role": "user", "content": with_input(value, row)}]
+    elif row.get("input") or row.get("history"):
+        raise BadRow("roles out of order", f"`{key}` holds turns, and `input` or `history` stand beside it", FORM)
     elif isinstance(value, list) and value:
         messages = [as_message(message, f"{key}[{i}]") for i, message in enumerate(value)]
     elif isinstance(value, list):
@@ -99,6 +110,27 @@ def prompt_messages(row: dict[str, Any]) -> list[dict[str, str]]:
     if system is not None and not isinstance(system, str):
         raise BadRow("not a text", f"`system` is {kind(system)}; a text is needed", AS_TEXT)
     return [{"role": "system", "content": system}, *messages] if system and system.strip() else messages
+
+
+def with_input(text: str, row: dict[str, Any]) -> str:
+    """Alpaca's form: what an instruction is about stands in `input`, behind it on a line of its own."""
+    more = row.get("input")
+    if more is not None and not isinstance(more, str):
+        raise BadRow("not a text", f"`input` is {kind(more)}; a text is needed", AS_TEXT)
+    return f"{text}\n{more}" if more and more.strip() else text
+
+
+def history_of(row: dict[str, Any]) -> list[dict[str, str]]:
+    """LLaMA-Factory's `history`: earlier exchanges, each [question, answer]."""
+    history = row.get("history")
+    if history is not None and not isinstance(history, list):
+        raise BadRow("not a turn", f"`history` is {kind(history)}; a list of [question, answer] is needed")
+    turns = []
+    for i, exchange in enumerate(history or []):
+        if not isinstance(exchange, list) or len(exchange) != 2 or not all(isinstance(text, str) for text in exchange):
+            raise BadRow("not a turn", f"`history[{i}]` is no [question, answer] of two texts")
+        turns += [{"role": role, "content": text} for role, text in zip(("user", "assistant"), exchange, strict=True)]
+    return turns
 
 
 def as_message(message: Any, name: str) -> dict[str, str]:

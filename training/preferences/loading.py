@@ -7,6 +7,7 @@ of processes, or what else was read. Pairs lie on disk (store.py): memory does n
 
 import dataclasses
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,21 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from command import UserError
 from training.preferences.control_tokens import control_pattern
-from training.preferences.findings import BadRow, Finding, FindingLog, count_words
+from training.preferences.findings import BadRow, Finding, FindingLog, UnusablePairs, count_words
 from training.preferences.forms import parse_row
 from training.preferences.hub import pin
 from training.preferences.mixing import draw_mix, order_of
 from training.preferences.overlap import SUITES, HeldOut, held_out
 from training.preferences.pair import Pair, fingerprint, pair_texts
-from training.preferences.sources import read_source
-from training.preferences.store import PairStore
+from training.preferences.sources import check_source, read_source
+from training.preferences.store import PairStore, sources_of
 from training.preferences.text import normalise, shown
 
 NOT_DRAWN = "not drawn (max_rows or weight of the source)"
 DUPLICATE = "exact duplicate"
 OVERLAP = "overlaps an eval suite"
+PROGRESS = 100_000  # rows between two lines on stderr
 PORTION = 1 << 18  # characters of the pairs that are compared with the suites at once
 
 
@@ -49,8 +50,7 @@ class Preferences:
         """These pairs alone, the account and the digest with them; `dropped` says why the others went."""
         store = self.pairs
         pairs = store.take(kept) if isinstance(store, PairStore) else [store[i] for i in kept]
-        numbers = pairs.sources.tolist() if isinstance(pairs, PairStore) else [pair.source for pair in pairs]
-        counts = Counter(numbers)
+        counts = Counter(sources_of(pairs).tolist())
         sources = [{**source, "kept": counts[number]} for number, source in enumerate(self.sources)]
         whole = pairs.fingerprint() if isinstance(pairs, PairStore) else fingerprint(pairs)
         return Preferences(pairs, sources, self.dropped + dropped, whole, self.log, self.overlaps)
@@ -60,32 +60,38 @@ def load_preferences(
     sources: list[dict[str, Any]],
     suites: Path = SUITES,
     *,
+    validation: Sequence[dict[str, Any]] = (),
     extra_suites: Sequence[Path] = (),
     control_tokens: Iterable[str] = (),
     strict: bool = False,
     seed: int = 42,
 ) -> Preferences:
-    """Read, check, clean and mix all sources.
+    """Read, check, clean and mix all sources; those of `validation` are numbered behind the others and drawn apart.
 
     Dropped, and counted by reason: rows that are no pair or hold a control token (of the known templates, or of
     `control_tokens`), chosen equal to rejected, exact duplicates, overlap with the eval suites (`suites`, a folder, and
     `extra_suites`, files). UserError lists the findings if a source cannot be read to its end, if nothing is left, or if
     `strict` and there is any.
     """
+    everything = [*sources, *validation]
+    for source in everything:  # a mistake in the last one is told before the first one is read
+        check_source(source)
+    everything = [pin(source) for source in everything]
     reading = Reading(held_out(suites, extra_suites), control_pattern(control_tokens))
-    for number, source in enumerate(map(pin, sources)):
+    for number, source in enumerate(everything):
         reading.read(source, number)
     log = reading.log
     if log.fatal:
-        raise UserError(log.message())
-    kept = reading.without_duplicates()
+        raise UnusablePairs(log.message(), log)
+    kept = reading.without_duplicates(len(sources))
     if strict and len(log):
-        raise UserError(f"{log.message()}\nNothing was trained on or written: --strict stops where any row is dropped.")
+        stopped = "Nothing was trained on: --strict stops where any row is dropped."
+        raise UnusablePairs(f"{log.message()}\n{stopped}", log)
     if not len(kept):
-        names = ", ".join(shown(str(source["path"])) for source in sources)
+        names = ", ".join(shown(str(source["path"])) for source in everything)
         reasons = f" Dropped: {count_words(log.counts)}." if log.counts else ""
         listed = f"\n  {log.message()}" if log.first else ""
-        raise UserError(f"{names}: no pair to train on ({sum(reading.rows):,} rows read).{reasons}{listed}")
+        raise UnusablePairs(f"{names}: no pair to train on ({sum(reading.rows):,} rows read).{reasons}{listed}", log)
     return reading.mixed(kept, seed)
 
 
@@ -106,6 +112,8 @@ class Reading:
         rows = 0
         for where, row in read_source(source):
             rows += 1
+            if rows % PROGRESS == 0:
+                print(f"{shown(str(source['path']))}: {rows:,} rows read", file=sys.stderr)
             finding = row if isinstance(row, Finding) else self.take(row, where, number)
             if finding is not None:
                 self.log.add(finding)
@@ -149,14 +157,36 @@ class Reading:
             self.log.add(Finding(pair.where, OVERLAP, str(overlap), fix))
         self.waiting, self.characters = [], 0
 
-    def without_duplicates(self) -> np.ndarray:
-        """Places of one of each set of equal rows, ascending; the others are entered as findings."""
-        digests = self.store.digests.view(f"V{self.store.digests.shape[1]}").ravel() if len(self.store) else np.zeros(0)
-        _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)  # the first: of the first source
-        for place in np.flatnonzero(first[inverse] != np.arange(len(digests))).tolist():
-            original = self.store[int(first[inverse[place]])].where
+    def without_duplicates(self, training_sources: int) -> np.ndarray:
+        """Places of one of each set of equal rows, ascending; the others are entered as findings.
+
+        Which one stays, and so which source it counts for, depends on what the sources hold and not on their order: it is of
+        a source to train on, of the one with the fewest different rows, then of the first by name; then by its labels.
+        """
+        if not len(self.store):
+            return np.zeros(0, np.int64)
+        whole = self.store.digests
+        digests = np.ascontiguousarray(whole).view(f"V{whole.shape[1]}").ravel()
+        _, rows = np.unique(digests, return_inverse=True)  # the number of each different row
+        numbers = self.store.sources
+        order = np.lexsort((self.store.labels, self.ranks(rows, numbers, training_sources)[numbers], rows))
+        first = np.append(True, np.diff(rows[order]) != 0)
+        kept = order[first]
+        for place in np.sort(order[~first]).tolist():
+            original = self.store[int(kept[rows[place]])].where
             self.log.add(Finding(self.store[place].where, DUPLICATE, f"the same as {original}", "Remove the row."))
-        return np.sort(first)
+        return np.sort(kept)
+
+    def ranks(self, rows: np.ndarray, numbers: np.ndarray, training_sources: int) -> np.ndarray:
+        """The place of each source among those that may keep a row which several have."""
+
+        def key(number: int) -> tuple:
+            source = [str(self.sources[number].get(name)) for name in ("path", "name", "split", "revision")]
+            return number >= training_sources, len(np.unique(rows[numbers == number])), *source, number
+
+        ranks = np.zeros(len(self.sources), np.int64)
+        ranks[sorted(range(len(self.sources)), key=key)] = np.arange(len(self.sources))
+        return ranks
 
     def mixed(self, kept: np.ndarray, seed: int) -> Preferences:
         """The pairs that the mix takes, ordered by their content."""

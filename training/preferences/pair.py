@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from training.preferences.languages import language_of_label, language_of_text
+
 DIGEST_BYTES = 16
-HAN = re.compile("[一-鿿]")
 
 
 @dataclass(frozen=True)
@@ -60,5 +60,6 @@ def joint(digests: Iterable[bytes]) -> str:
 
 
 def language_of(pair: Pair) -> str:
-    """The row's own label, else zh where the last user turn holds a Han character, else en."""
-    return pair.labels.get("language") or ("zh" if HAN.search(pair.question) else "en")
+    """By the row's own label if it has one, else by the last user turn: zh, en, another code, or "other"."""
+    label = pair.labels.get("language")
+    return language_of_label(label) if label else language_of_text(pair.question)

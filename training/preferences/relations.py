@@ -21,8 +21,10 @@ class Relations:
 
     def only(self, kept: Sequence[int]) -> "Relations":
         """Of these pairs alone, under their new numbers."""
-        place = {index: number for number, index in enumerate(kept)}
-        twins = [(place[i], place[j], score) for i, j, score in self.twins if i in place and j in place]
+        place = np.full(len(self.near), -1)
+        place[kept] = np.arange(len(kept))
+        moved = [(int(place[i]), int(place[j]), score) for i, j, score in self.twins]
+        twins = [twin for twin in moved if min(twin[:2]) >= 0]
         return Relations(
             renumbered(self.near[kept]), twins, renumbered(self.groups[kept]), min(self.searched, len(kept))
         )

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +22,37 @@ GIVE = f"Give a file ({', '.join(FILES_OF_PAIRS)}), a folder of one kind of them
 def read_source(source: dict[str, Any]) -> Rows:
     """(where, raw row) of {path, name?, revision?, split?, streaming?}; a Finding in place of a row that cannot be read.
 
-    A fatal Finding is the last: the rest of the source cannot be read. UserError for what is known before reading.
+    A fatal Finding is the last: the rest of the source cannot be read. UserError as check_source, and where the Hub refuses.
     """
+    check_source(source)
     path = Path(source["path"])
-    name = shown(str(path))
     if os.path.isdir(path):  # noqa: PTH112 - pathlib raises for names too long or with a NUL
         yield from read_folder(path, str(source.get("split") or "train"))
     elif os.path.exists(path):  # noqa: PTH110 - the same
         yield from read_file(path)
-    elif is_hub_data_set(source["path"]):
+    else:
         yield from read_hub(source)
+
+
+def check_source(source: dict[str, Any]) -> None:
+    """UserError for what is known before a source is read: it is not there, cannot be read, or is not what its keys say."""
+    path = Path(source["path"])
+    name = shown(str(path))
+    if os.path.isdir(path):  # noqa: PTH112 - pathlib raises for names too long or with a NUL
+        files_of(path, str(source.get("split") or "train"))
+        of_the_hub = ("name", "revision", "streaming")
+    elif os.path.exists(path):  # noqa: PTH110 - the same
+        check_file(path)
+        of_the_hub = ("name", "revision", "streaming", "split")
+    elif is_hub_data_set(source["path"]):
+        return
     elif os.path.islink(path):  # noqa: PTH114 - the same
         raise UserError(f"{name} is a link to {shown(str(path.readlink()))}, which does not exist. Mend the link.")
     else:
         raise UserError(f"{name} does not exist. {GIVE}")
+    for key in of_the_hub:
+        if source.get(key):
+            raise UserError(f"{name} lies on this disk, where {key} ({source[key]!r}) means nothing. Remove the key.")
 
 
 def read_file(path: Path) -> Rows:
@@ -45,8 +63,13 @@ def read_file(path: Path) -> Rows:
 
 
 def read_folder(folder: Path, split: str) -> Rows:
-    """The rows of a folder's files, one after the other, until one cannot be read to its end."""
-    for path in files_of(folder, split):
+    """The rows of a folder's files, one after the other, until one cannot be read to its end; says what else lies there."""
+    files = files_of(folder, split)
+    others = sorted(shown(path.name, 60) for path in folder.iterdir() if path not in files and not is_company(path))
+    if others and files[0].parent == folder and not (folder / "state.json").exists():
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        print(f"{shown(str(folder))}: not read: {', '.join(others[:5])}{more}", file=sys.stderr)
+    for path in files:
         for where, row in read_file(path):
             yield where, row
             if isinstance(row, Finding) and row.fatal:
@@ -82,11 +105,21 @@ def of_split(files: list[Path], split: str, name: str) -> list[Path]:
     splits = {path: found[1] if (found := SPLIT.match(path.name)) else None for path in files}
     if not any(splits.values()):
         return files
+    if unnamed := [path.name for path in files if not splits[path]]:
+        named = next(path.name for path in files if splits[path])
+        raise UserError(
+            f"{name} holds {shown(named)}, which names a split, and {shown(unnamed[0])}, which does not. Give one."
+        )
     kept = [path for path in files if splits[path] == split]
     if not kept:
         there = ", ".join(sorted({found for found in splits.values() if found}))
         raise UserError(f"{name} has no file of the split {shown(split)!r}; there are: {there}. Set `split`.")
     return kept
+
+
+def is_company(path: Path) -> bool:
+    """Whether a file commonly lies beside the rows of a data set: its card, licence and Git's own."""
+    return path.name.startswith((".", "README", "LICENSE", "dataset_infos"))
 
 
 def saved_files(folder: Path) -> list[Path]:

@@ -139,3 +139,28 @@ def test_system_and_history():
 def test_malformed_rows_say_why(row, message):
     with pytest.raises(ValueError, match=message):
         parse_row(row, "x:1")
+
+
+def test_history_and_input_are_part_of_the_prompt():
+    row = {"system": "S", "history": [["a", "b"]], "prompt": "c", "answer": ["x", "y"]}
+    assert [message["content"] for message in parse_row(row, "x:1").prompt] == ["S", "a", "b", "c"]
+    assert parse_row({"instruction": "Translate.", "input": "早。", "chosen": "a", "rejected": "b"}, "x:1").question == "Translate.\n早。"  # fmt: skip
+    for nothing in ({"history": []}, {"history": None}, {"input": ""}, {"input": None}):
+        assert parse_row({**FORMS["trl plain"], **nothing}, "x:1").prompt == (TURN,)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"history": "a"}, "`history` is a text"),
+        ({"history": [["a"]]}, r"`history\[0\]` is no"),
+        ({"history": [["a", "b"], ["c", 1]]}, r"`history\[1\]` is no"),
+        ({"history": [["a", " "]]}, "prompt is empty"),
+        ({"input": 3}, "`input` is a number"),
+        ({"prompt": [TURN], "history": [["a", "b"]]}, "stand beside it"),
+        ({"prompt": [TURN], "input": "a"}, "stand beside it"),
+    ],
+)
+def test_wrong_history_and_input(more, message):
+    with pytest.raises(ValueError, match=message):
+        parse_row({**FORMS["trl plain"], **more}, "x:1")

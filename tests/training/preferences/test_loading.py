@@ -163,3 +163,102 @@ def test_a_folder_is_recorded_as_one(tmp_path, suites, monkeypatch):
     data = load_preferences([{"path": "org/name"}], suites)
     assert data.sources == [{"path": "org/name", "folder": True, "rows": 1, "kept": 1}]
     assert hub_datasets({"data": {"sources": data.sources}}) == []
+
+
+def test_the_order_of_weighted_sources_that_share_rows_changes_nothing(tmp_path, suites):
+    """Rows 5 to 9 stand in both: they count for the smaller source, whichever is named first."""
+    rows = many(30)
+    a = {**write(tmp_path / "a.jsonl", rows[:10]), "weight": 1}
+    b = {**write(tmp_path / "b.jsonl", rows[5:]), "weight": 1}
+    one, other = load_preferences([a, b], suites), load_preferences([b, a], suites)
+    assert one.sha256 == other.sha256 and len(one.pairs) == 20
+    assert [source["kept"] for source in one.sources] == [10, 10]
+
+
+def test_the_label_of_a_duplicate_does_not_depend_on_the_order(tmp_path, suites):
+    rows = [{**GOOD, "topic": topic} for topic in ("x", "y", "z")]
+    labels = {
+        load_preferences([write(tmp_path / "p.jsonl", [rows[i] for i in order])], suites).pairs[0].labels["topic"]
+        for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0))
+    }
+    assert len(labels) == 1
+
+
+def test_a_validation_source_is_drawn_apart_and_gives_way(tmp_path, suites):
+    training = {**write(tmp_path / "a.jsonl", many(40)), "weight": 1}
+    validation = {**write(tmp_path / "b.jsonl", many(3) + many(9, "v")), "max_rows": 5}
+    data = load_preferences([training], suites, validation=[validation])
+    assert [source["kept"] for source in data.sources] == [40, 5]
+    assert data.dropped == {"exact duplicate": 3, "not drawn (max_rows or weight of the source)": 4}
+
+
+def test_a_missing_source_is_told_before_another_is_read(tmp_path, suites, monkeypatch):
+    from training.preferences import loading
+
+    monkeypatch.setattr(loading.Reading, "read", lambda *_: pytest.fail("read"))
+    with pytest.raises(UserError, match=r"none\.jsonl does not exist"):
+        load_preferences([write(tmp_path / "a.jsonl", [GOOD]), {"path": "none.jsonl"}], suites)
+
+
+def test_no_escape_sequence_of_a_row_reaches_a_message(tmp_path, suites):
+    (suites / "held.jsonl").write_text(
+        json.dumps(
+            {
+                "id": "h\x1b[31m",
+                "prompt": "why did the old \x1bcanal\u202e beside the mill close after trains came to town",
+            }
+        )
+    )
+    leak = {
+        **GOOD,
+        "chosen": "Why did the old \x1bcanal\u202e beside the mill close after trains came to town? Nobody knows.",
+    }
+    rows = [leak, {**GOOD, "prompt": "x<｜" + "a" * 50 + "｜>\x1b[2J"}, {**GOOD, "prompt": "<｜" + "a" * 5000 + "｜>"}]
+    data = load_preferences([write(tmp_path / "p.jsonl", rows)], suites)
+    assert data.dropped == {"overlaps an eval suite": 1, "control token": 1}
+    for finding in data.log.first:
+        assert str(finding).isprintable() and len(str(finding)) < 900
+        assert finding.record()["detail"].isprintable()
+
+
+def test_all_findings_are_kept_where_nothing_can_be_trained_on(tmp_path, suites, capsys):
+    from training import inspect_pairs
+    from training.preferences.findings import SHOWN
+
+    source = write(tmp_path / "p.jsonl", [{"prompt": "p"}] * 50)
+    with pytest.raises(UserError, match=f"… and {50 - SHOWN} more") as caught:
+        inspect_pairs.main([source["path"], "--output", str(tmp_path / "out")])
+    assert len((tmp_path / "out" / "dropped.jsonl").read_text().splitlines()) == 50
+    assert f"All 50 are in {tmp_path}/out/dropped.jsonl" in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["name", "revision", "streaming", "split"])
+def test_keys_of_the_hub_are_refused_for_a_file(tmp_path, suites, key):
+    source = {**write(tmp_path / "p.jsonl", [GOOD]), key: True if key == "streaming" else "x"}
+    with pytest.raises(UserError, match=f"lies on this disk, where {key} "):
+        load_preferences([source], suites)
+
+
+def test_a_folder_whose_split_is_unclear_is_refused_and_what_is_not_read_is_told(tmp_path, suites, capsys):
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    write(folder / "train.jsonl", [GOOD])
+    (folder / "notes.csv").write_text("x")
+    (folder / "README.md").write_text("x")
+    assert len(load_preferences([{"path": str(folder)}], suites).pairs) == 1
+    assert capsys.readouterr().err == f"{folder}: not read: notes.csv\n"
+    write(folder / "extra.jsonl", [GOOD])
+    with pytest.raises(UserError, match=r"holds train.jsonl, which names a split, and extra.jsonl, which does not"):
+        load_preferences([{"path": str(folder)}], suites)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"prompt": ' + "[" * 100_000, '{"prompt": "a", "n": ' + "9" * 5000 + "}", '{"prompt": "a", "id": "\\ud800"}'],
+)
+def test_a_hostile_eval_set_is_a_message_or_read(tmp_path, suites, text):
+    (tmp_path / "theirs.jsonl").write_text(text)
+    try:
+        load_preferences([write(tmp_path / "p.jsonl", [GOOD])], suites, extra_suites=[tmp_path / "theirs.jsonl"])
+    except UserError as error:
+        assert "theirs.jsonl:1: not valid JSON" in str(error)

@@ -107,7 +107,7 @@ def test_the_default_place(pairs, recipe, tmp_path, monkeypatch):
     [
         (["--device", "h900"], "'h900' is not known"),
         (["--max-length", "0"], "--max-length is 0"),
-        (["--max_lenth", "9"], "did you mean max_length"),
+        (["--max_lenth", "9"], "did you mean --max_length"),
     ],
 )
 def test_bad_usage_is_told_before_anything_is_read(pairs, tmp_path, more, message, monkeypatch):
