@@ -62,6 +62,16 @@ def test_help_needs_no_torch_and_bad_flags_are_status_2(name):
     assert "usage:" in done.stdout
 
 
+def test_the_report_on_pairs_loads_no_report_on_evaluations():
+    """It shares one pure function with it, which stands alone: 23 modules less, pages and scoring among them."""
+    code = (
+        "import sys, training.report.text\n"
+        "print(sorted(name for name in sys.modules if name.split('.')[0] in ('eval', 'inference')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['eval', 'eval.visible_text']"
+
+
 @pytest.mark.parametrize("name", ["upload.py", "command.py", "run_folder.py"])
 def test_single_modules_import_no_station(name):
     tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))

@@ -19,6 +19,8 @@ from training.preferences.pair import Pair, pair_texts
 BATCH = 1024  # pairs whose texts are rendered and tokenised together; more only costs memory
 UNFIT = "prompt fills max_length"
 GUTTED = "max_length cuts more than half of an answer"
+EQUAL_CUT = "chosen equals rejected after cutting"
+TOO_LONG = (UNFIT, GUTTED, EQUAL_CUT)  # what is left out for its length, and would not be with a larger max_length
 LEAST_LEFT = 0.5  # of an answer's tokens: one that breaks off earlier teaches to break off
 CONTROL = "control token"  # as training.preferences.loading names it, which looks for those of the known templates
 
@@ -35,6 +37,7 @@ class Encoding:
     whole_lengths: list[
         int
     ]  # of every pair that was given, but those with a control token: longer_branch before any cut
+    lost_tokens: Counter  # all tokens of the pairs that are left out for their length, before any cut, by reason
 
     @property
     def dropped(self) -> Counter:
@@ -49,7 +52,7 @@ def encode_pairs(pairs: Sequence[Pair], tokenizer: Any, max_length: int) -> Enco
     terminator = terminator_of(tokenizer)
     find = control_pattern(tokenizer).search
     written = EncodedWriter()
-    result = Encoding(EncodedPairs.of([]), [], [], Counter(), Counter(), [])
+    result = Encoding(EncodedPairs.of([]), [], [], Counter(), Counter(), [], Counter())
     for first in range(0, len(pairs), BATCH):
         batch = pairs[first : first + BATCH]
         prompts = tokenize(render([pair.prompt for pair in batch], tokenizer), tokenizer)
@@ -71,6 +74,8 @@ def account(result: Encoding, index: int, whole: EncodedPair, fitting: EncodedPa
     result.whole_lengths.append(whole.longer_branch)
     if reason := reason_to_leave_out(whole, fitting):
         result.left_out.append((index, reason, len(fitting.prompt)))
+        if reason in TOO_LONG:
+            result.lost_tokens[reason] += whole.length
         return False
     result.kept.append(index)
     for part, name in (("prompt", "prompts"), ("chosen", "responses"), ("rejected", "responses")):
@@ -89,7 +94,7 @@ def reason_to_leave_out(whole: EncodedPair, fitting: EncodedPair) -> str | None:
     if whole.chosen == whole.rejected:
         return "chosen equals rejected as tokens"
     if fitting.chosen == fitting.rejected:
-        return "chosen equals rejected after cutting"
+        return EQUAL_CUT
     parts = ((whole.chosen, fitting.chosen), (whole.rejected, fitting.rejected))
     if any(len(left) < LEAST_LEFT * len(all_of_it) for all_of_it, left in parts):
         return GUTTED

@@ -24,7 +24,7 @@ from training.encoded_pairs import EncodedPairs
 from training.encoding import Encoding, encode_pairs, terminator_of
 from training.preferences import Preferences
 
-ENCODING_VERSION = 2  # raised with every change of training/encoding.py that changes what comes of a pair
+ENCODING_VERSION = 3  # raised with every change of training/encoding.py that changes what comes of a pair
 KEPT = 16  # encodings that stay; of 100,000 pairs of 1,000 tokens one takes 0.4 GB
 
 
@@ -113,7 +113,7 @@ def write_encoding(path: Path, key: str, encoding: Encoding) -> None:
         "kept": np.array(encoding.kept, np.int32),
         "whole_lengths": np.array(encoding.whole_lengths, np.int32),
     }
-    account = json.dumps([encoding.left_out, encoding.cut, encoding.cut_tokens])
+    account = json.dumps([encoding.left_out, encoding.cut, encoding.cut_tokens, encoding.lost_tokens])
     metadata = {"key": key, "account": account, "sha256": content_sha256(tensors, account)}
     with whole_file(path, "wb") as stream:
         save_file(tensors, stream.name, metadata)  # from where the arrays lie: nothing is copied
@@ -148,7 +148,7 @@ def mapped(path: Path, name: str) -> np.ndarray:
 
 def unpack(tensors: dict[str, np.ndarray], account: str) -> Encoding:
     """The encoding from its tensors and the JSON beside them."""
-    left_out, cut, cut_tokens = json.loads(account)
+    left_out, cut, cut_tokens, lost_tokens = json.loads(account)
     return Encoding(
         pairs=EncodedPairs(tensors["tokens"], tensors["lengths"]),
         kept=tensors["kept"].tolist(),
@@ -156,6 +156,7 @@ def unpack(tensors: dict[str, np.ndarray], account: str) -> Encoding:
         cut=Counter(cut),
         cut_tokens=Counter(cut_tokens),
         whole_lengths=tensors["whole_lengths"].tolist(),
+        lost_tokens=Counter(lost_tokens),
     )
 
 

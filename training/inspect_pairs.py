@@ -67,14 +67,15 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"{error}{kept_findings(error.log, folder)}") from None
     if len(data.log):
         print(data.log.message(), file=sys.stderr, flush=True)
-    report, found, relations, pairs = inspect(data, recipe, model, device, options.model is not None)
+    asked = options.model is not None and not options.source[0].endswith((".yaml", ".yml"))
+    report, found, relations, kept = inspect(data, recipe, model, device, asked)
     if folder is None:
         import json
 
         plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
         print(json.dumps({"schema_version": 1, **report}, ensure_ascii=plain, indent=1, allow_nan=False))
     else:
-        write(folder, report, found, relations, pairs, data, name)
+        write(folder, report, found, relations, kept, name)
     return 2 if options.strict and len(data.log) else 0
 
 
@@ -120,7 +121,7 @@ def check_flags(overrides: list[str]) -> None:
     flags = [word for action in build_parser()._actions for word in action.option_strings]
     for word in overrides:
         flag = word.partition("=")[0]
-        if flag.startswith("--") and flag[2:].replace("-", "_") not in KEYS:
+        if flag.startswith("--") and flag[2:].partition(".")[0].replace("-", "_") not in KEYS:
             near = difflib.get_close_matches(flag, [*flags, *(f"--{key}" for key in KEYS)], n=1)
             hint = f"did you mean {near[0]}?" if near else "see --help."
             raise UserError(f"unknown flag {flag}; {hint}")
@@ -171,15 +172,21 @@ def read(recipe: Recipe, model: Source | None) -> Any:
 
 
 def inspect(data: Any, recipe: Recipe, model: Source | None, device: str | None, asked: bool = False) -> tuple:
-    """(report, survey, relations, pairs): in tokens where the model's tokenizer can be had."""
+    """(report, survey, relations, the pairs that are trained on): in tokens where the model's tokenizer can be had.
+
+    WorkError if it cannot and the model was `asked` for by its name.
+    """
     from training.preferences.relations import relate
+    from training.preparation import encode_and_split, hold_out, report_on
     from training.report.build import data_report, survey
 
     if model is None or not is_here(model, asked):
-        found, relations = survey(data.pairs), relate(data.pairs)
-        return data_report(data, found, relations, data.sha256), found, relations, data.pairs
+        relations = relate(data.pairs)
+        kept, held_out, order = hold_out(data, relations.groups, recipe)
+        found, relations = survey(kept.pairs), relations.only(order[: len(kept.pairs)])
+        held_out = held_out if recipe.validation else None
+        return data_report(kept, found, relations, data.sha256, held_out=held_out), found, relations, kept
     from inference.loading import load_tokenizer
-    from training.preparation import encode_and_split, report_on
     from training.report.cost import shape_of
     from training.system_prompt import set_system_prompt
 
@@ -188,7 +195,7 @@ def inspect(data: Any, recipe: Recipe, model: Source | None, device: str | None,
     prepared = encode_and_split(data, tokenizer, recipe)
     found = survey(prepared.kept.pairs)
     report = report_on(prepared, found, data.sha256, recipe, shape=shape_of(model), device=device)
-    return report, found, prepared.relations, prepared.kept.pairs
+    return report, found, prepared.relations, prepared.kept
 
 
 def is_here(model: Source, asked: bool) -> bool:
@@ -206,17 +213,21 @@ def is_here(model: Source, asked: bool) -> bool:
     return True
 
 
-def write(folder: Path, report: dict[str, Any], found: Any, relations: Any, pairs: Any, data: Any, name: str) -> None:
+def write(folder: Path, report: dict[str, Any], found: Any, relations: Any, kept: Any, name: str) -> None:
     """data_report.json, data_report.html and dropped.jsonl, each whole; then the table on stdout."""
     from training.preparation import write_report
     from training.report.page import page
     from training.report.terminal import print_report
 
-    write_report(folder, report, page(report, found, relations, pairs, name), data.log)
+    write_report(folder, report, page(report, found, relations, kept, name), kept.log)
     print_report(report, name, environment=dict(os.environ))
+<<<<<<< HEAD
     print(
         f"\n{shown(str(folder))}/: data_report.html to read, data_report.json, dropped.jsonl ({len(data.log):,} rows)"
     )
+=======
+    print(f"\n{folder}/: data_report.html to read, data_report.json, dropped.jsonl ({len(kept.log):,} rows)")
+>>>>>>> 2cd5ad6
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from training.preferences.pair import pair_texts
 from training.preferences.relations import Relations, relate
 from training.preferences.store import sources_of
 from training.recipe import Recipe
-from training.report.build import Measured, Survey, data_report, held_out_report, suggested_max_length, survey
+from training.report.build import Measured, Survey, data_report, suggested_max_length, survey
 from training.report.page import page
 from training.validation import split
 
@@ -56,9 +56,7 @@ def prepare_pairs(
     if is_first_process():
         found = survey(prepared.kept.pairs)
         report = report_on(prepared, found, data.sha256, recipe)
-        write_report(
-            run_dir, report, page(report, found, prepared.relations, prepared.kept.pairs, run_dir.name), data.log
-        )
+        write_report(run_dir, report, page(report, found, prepared.relations, prepared.kept, run_dir.name), data.log)
         tell(account_of(report))
     return prepared.encoded, prepared.kept, prepared.held_out
 
@@ -115,8 +113,8 @@ def report_on(prepared: Prepared, found: Survey, read_sha256: str, recipe: Recip
     """data_report.json of a run; `cost`: the `shape` and `device` by which its time is estimated."""
     trained = prepared.encoded[: len(prepared.kept.pairs)]
     measured = Measured(trained, prepared.encoding, recipe, **cost)
-    report = data_report(prepared.kept, found, prepared.relations, read_sha256, measured)
-    return report | ({"validation": held_out_report(prepared.held_out)} if recipe.validation else {})
+    held_out = prepared.held_out if recipe.validation else None
+    return data_report(prepared.kept, found, prepared.relations, read_sha256, measured, held_out)
 
 
 def account_of(report: dict[str, Any]) -> str:
@@ -175,12 +173,13 @@ def encode(data: Preferences, tokenizer: Any, max_length: int, strict: bool = Fa
         data.log.add(one)
     if strict and findings:
         raise UserError(list_findings(findings))
+    better = suggested_max_length(encoding.whole_lengths, max_length)
     more = [f"… and {len(findings) - SHOWN_NOTES:,} more pairs left out"] if len(findings) > SHOWN_NOTES else []
     origin = f"token ids of {len(data.pairs):,} pairs in {seconds:.1f} s, {origin}"
-    for line in (origin, *findings[:SHOWN_NOTES], *more, *suggestion_lines(encoding, tokenizer, max_length)):
+    for line in (origin, *findings[:SHOWN_NOTES], *more, *suggestion_lines(encoding, tokenizer, max_length, better)):
         tell(line)
     if not encoding.pairs:
-        fix = "Raise max_length." if max(encoding.whole_lengths, default=0) > max_length else "Mend the rows."
+        fix = f"Raise max_length: {better_words(better, max_length)}." if better else "Mend the rows."
         reasons = count_words(encoding.dropped)
         raise UserError(f"none of {len(data.pairs)} pairs fits into max_length {max_length} ({reasons}). {fix}")
     return encoding
@@ -199,21 +198,25 @@ def finding(pair: Pair, reason: str, tokens: int, max_length: int, control: re.P
     return Finding(pair.where, reason, "", "Mend or drop the row.")
 
 
-def suggestion_lines(encoding: Encoding, tokenizer: Any, max_length: int) -> list[str]:
+def suggestion_lines(encoding: Encoding, tokenizer: Any, max_length: int, better: dict[str, int] | None) -> list[str]:
     """What a better max_length would be, where this one cuts."""
-    better = suggested_max_length(encoding.whole_lengths, max_length)
     if better is None:
         return []
     longer = sum(length > max_length for length in encoding.whole_lengths)
-    all_of_them, most = better.values()
     limit = tokenizer.model_max_length
     return [
-        f"{longer:,} of {len(encoding.whole_lengths):,} pairs are longer than max_length {max_length:,}: {all_of_them:,} "
-        "would cut nothing"
-        + (f", {most:,} keeps 99 % of the pairs whole" if max_length < most < all_of_them else "")
-        + (f"; the model itself reads {limit:,} at most" if limit < all_of_them else "")
+        f"{longer:,} of {len(encoding.whole_lengths):,} pairs are longer than max_length {max_length:,}: "
+        + better_words(better, max_length)
+        + (f"; the model itself reads {limit:,} at most" if limit < better["cuts_nothing"] else "")
         + "."
     ]
+
+
+def better_words(better: dict[str, int], max_length: int) -> str:
+    """`119 would cut nothing, 109 keeps 99 % of the pairs whole`; the second only where it is another and above this one."""
+    all_of_them, most = better["cuts_nothing"], better["keeps_99_percent_whole"]
+    words = f"{all_of_them:,} would cut nothing"
+    return words + (f", {most:,} keeps 99 % of the pairs whole" if max_length < most < all_of_them else "")
 
 
 def cut_words(cut: dict[str, int], cut_tokens: dict[str, int]) -> list[str]:

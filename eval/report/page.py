@@ -21,8 +21,8 @@ from eval.meanings import meaning_of
 from eval.report import charts, figures
 from eval.report.items import CHANGES, VERDICTS, join, read_side, tally
 from eval.report.judgement import shown
-from eval.report.visible_text import visible
 from eval.sides import SIDES
+from eval.visible_text import visible
 from run_folder import whole_file
 
 TEMPLATES = Path(__file__).parent / "templates"

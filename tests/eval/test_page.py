@@ -16,8 +16,8 @@ from eval.report.figures import p_value
 from eval.report.items import join, read_side, verdict_of
 from eval.report.judgement import OUTCOME_LABELS
 from eval.report.page import TEMPLATES, page
-from eval.report.visible_text import visible
 from eval.verdicts import OUTCOMES, VERSION, prompt_sha256
+from eval.visible_text import visible
 from tests.eval.hostile import HOSTILE, TUNED, answer, comparison, numbers, store, store_hostile
 from tests.eval.loopback_openai import completion, loopback
 

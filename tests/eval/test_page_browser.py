@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from eval.report.page import page
-from eval.report.visible_text import visible
+from eval.visible_text import visible
 from tests import browser as chromium
 from tests.eval.hostile import HOSTILE, TUNED, answer, comparison, store, store_hostile
 

@@ -211,6 +211,18 @@ def test_a_run_without_evaluation_says_so(run_dir):
     assert "**未测量。**" in cards["README_zh.md"] and "model-index" not in cards["README.md"]
 
 
+def test_kept_held_out_and_dropped_can_be_added_up_on_the_card(run_dir):
+    """25 rows: 17 to train on, 4 to validate on, 3 and 1 dropped."""
+    report = read_run(run_dir).data_report
+    plain, _ = cards_of(run_dir).values()
+    assert "Of 25 rows 21 were kept. Dropped" in spaced(plain)
+    held = {**report, "kept": 17, "validation": {"pairs": 4, "sha256": "0" * 64, "languages": {"zh": 4}}}
+    en, zh = map(spaced, cards_of(run_dir, data_report=held).values())
+    assert "Of 25 rows 17 were kept to train on and 4 held out for validation. Dropped" in en
+    assert "共 25 行，保留 17 行用于训练，留出 4 行用于验证。丢弃" in zh
+    assert 17 + 4 + sum(report["dropped"].values()) == 25
+
+
 def test_a_run_scored_without_its_base_has_a_card(run_dir):
     run = read_run(run_dir)
     alone = [{**row, "base": None, "difference": None} for row in run.comparison["metrics"]]

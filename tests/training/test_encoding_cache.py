@@ -48,7 +48,9 @@ def test_a_hit_is_equal_and_encodes_nothing(tiny_tokenizer, folder, no_encoding)
     data = make_data()
     first, words = cached_encoding(data, tiny_tokenizer, 120)
     assert first == encode_pairs(data.pairs, tiny_tokenizer, 120)
-    assert first.left_out and first.cut["responses"] and 0 < len(first.pairs) < 30  # all of the account has content
+    assert (
+        first.left_out and first.cut["responses"] and first.lost_tokens and 0 < len(first.pairs) < 30
+    )  # all of the account has content
     (file,) = folder.glob("*.safetensors")
     assert words == f"kept in {file}"
     no_encoding()
@@ -102,7 +104,7 @@ def test_every_part_of_the_key_changes_it(tiny_tokenizer, monkeypatch):
         key(change=lambda t: set_system_prompt(t, "S")),
         key(change=lambda t: set_system_prompt(t, "T")),
     ]
-    monkeypatch.setattr(encoding_cache, "ENCODING_VERSION", 3)
+    monkeypatch.setattr(encoding_cache, "ENCODING_VERSION", 4)
     keys.append(key())
     monkeypatch.setattr(encoding_cache, "version", lambda name: "0")
     keys.append(key())

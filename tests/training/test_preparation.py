@@ -67,6 +67,15 @@ def test_both_lengths_are_told_where_they_differ(tiny_tokenizer, capsys):
     assert "119 would cut nothing, 109 keeps 99 % of the pairs whole." in capsys.readouterr().err
 
 
+def test_where_nothing_fits_the_error_says_what_would(tiny_tokenizer):
+    """No report is written then, and a run ends there: the error alone tells how to go on."""
+    fix = r"Raise max_length: 119 would cut nothing, 109 keeps 99 % of the pairs whole\.$"
+    with pytest.raises(UserError, match=fix):
+        encode(data_of("x" * 90, *["x" * 80] * 150), tiny_tokenizer, 60)
+    with pytest.raises(UserError, match=r"Raise max_length: 119 would cut nothing\.$"):
+        encode(data_of("x" * 90), tiny_tokenizer, 60)
+
+
 def test_pairs_that_cutting_makes_equal_are_named(tiny_tokenizer, capsys):
     data = data_of("a", "q", chosen="same " * 9 + "a", rejected="same " * 9 + "b")
     with pytest.raises(

@@ -3,11 +3,13 @@
 from collections import Counter
 from typing import Any, NamedTuple
 
-from training.preferences.loading import NOT_DRAWN
+from training.preferences.loading import NOT_DRAWN, OVERLAP
+from training.report.statistics import few_rows
 from training.report.text import shorten
 
 FEW = 0.02  # share of a language's pairs below which "teaches the language" is few
 BIAS = 0.6  # share of pairs whose chosen is the longer one, from which length itself is taught (or the shorter one)
+NAMED = 4  # languages with an alarm of their own; the rest in one
 LANGUAGES = {"zh": "Chinese", "en": "English"}
 
 
@@ -54,21 +56,22 @@ def drops(report: dict[str, Any]) -> list[Alarm]:
 
 
 def overlaps(report: dict[str, Any]) -> list[Alarm]:
-    suites = Counter(one["suite"] for one in report["overlap"])
-    if not suites:
+    """How many rows, of all that were dropped for it; by suite those that are listed, which are the first ones."""
+    count, suites = report["dropped"].get(OVERLAP, 0), Counter(one["suite"] for one in report["overlap"])
+    if not count:
         return []
-    named = ", ".join(f"{shorten(str(suite), 60)} {count:,}" for suite, count in suites.most_common())
-    return [
-        Alarm(
-            True, f"{suites.total():,} rows overlap a set to evaluate on ({named}). They were removed before training."
-        )
-    ]
+    named = ", ".join(f"{shorten(str(suite), 60)} {number:,}" for suite, number in suites.most_common())
+    first = f"the first {suites.total():,} listed: " if suites.total() < count else ""
+    found = f"{count:,} rows overlap a set to evaluate on ({first}{named}). They were removed before training."
+    return [Alarm(True, found)]
 
 
 def language(report: dict[str, Any]) -> list[Alarm]:
     """Whether each language's pairs teach that a prompt is answered in its language."""
     found = []
-    for name, counts in report["contrast"]["by_language"].items():
+    for name, counts in few_rows(report["contrast"]["by_language"], NAMED).items():
+        if counts["unclear"] == sum(counts.values()):  # neither Chinese nor English: not judged
+            continue
         n, teaches, against = sum(counts.values()), counts["teaches"], counts["against"]
         if against > teaches:
             text = f"{against:,} of {n:,} {tongue(name)} pairs teach AGAINST answering in the prompt's language; {teaches:,} teach it."
@@ -89,10 +92,11 @@ def loss(report: dict[str, Any]) -> list[Alarm]:
     better = report["suggested_max_length"] or {}
     text = (
         f"{lost['pairs_longer']:,} pairs ({percent(lost['share_of_pairs'])}) are longer than max_length "
-        f"{report['max_length']:,}; {lost['tokens_cut']:,} tokens ({percent(lost['share_of_tokens'])}) are cut"
+        f"{report['max_length']:,}; {lost['tokens_lost']:,} tokens ({percent(lost['share_of_tokens'])}) are lost: "
+        f"{lost['tokens_cut']:,} cut"
     )
     if lost["pairs_left_out"]:
-        text += f", {lost['pairs_left_out']:,} pairs left out"
+        text += f", {lost['tokens_left_out']:,} in {lost['pairs_left_out']:,} pairs left out"
     if better:
         text += f". max_length {better['cuts_nothing']:,} would cut nothing"
         if better["keeps_99_percent_whole"] < better["cuts_nothing"]:
@@ -128,8 +132,14 @@ def length(report: dict[str, Any]) -> list[Alarm]:
 
 def relatives(report: dict[str, Any]) -> list[Alarm]:
     found, counts = [], report["duplicates"]
+    if counts["contradictions"]:
+        text = (
+            f"{counts['contradictions']:,} kept rows contradict another: the same prompt, chosen and rejected swapped. They "
+            "pull in both directions."
+        )
+        found.append(Alarm(True, text))
     if counts["near_rows"]:
-        text = f"{counts['near_rows']:,} kept rows are near duplicates of one another, in {counts['near_groups']:,} groups."
+        text = f"{counts['near_rows']:,} kept rows have nearly the same prompt as another, in {counts['near_groups']:,} groups."
         found.append(Alarm(False, text))
     if counts["twins"]:
         found.append(

@@ -3,7 +3,8 @@
 It reads Preferences (`pairs` once, `sources`, `dropped`, `sha256`, `log`, `overlaps`), Relations (`near`, `twins`) and, where a
 recipe and its model say how the pairs are read, their token ids (Measured).
 
-The report holds numbers, places and short reasons; texts of the data go on the page alone (page.py), through Survey.examples.
+The report holds numbers, places and short reasons, for it is released; texts of the data go on the page alone (page.py), through
+Survey.examples and shown_finding(…, texts=True), and into dropped.jsonl.
 """
 
 import math
@@ -15,15 +16,32 @@ from typing import Any
 
 import numpy as np
 
+from run_folder import is_hub_data_set
 from training.encoded_pairs import EncodedPairs
-from training.encoding import Encoding
+from training.encoding import CONTROL, TOO_LONG, Encoding
 from training.preferences import Pair, Preferences
+from training.preferences.findings import Finding
+from training.preferences.loading import DUPLICATE, OVERLAP
 from training.preferences.pair import language_of
 from training.preferences.relations import Relations
 from training.preferences.store import digests_of
+from training.preferences.text import shown
 from training.report import contrast
+from training.report.contradictions import Contradictions
 from training.report.cost import Shape, estimate
-from training.report.statistics import Lengths, histogram, longer_bias, most_common, proportion, summary
+from training.report.statistics import (
+    LABEL_CHARACTERS,
+    OTHER,
+    Labels,
+    Lengths,
+    by_size,
+    first_names,
+    histogram,
+    longer_bias,
+    proportion,
+    summary,
+    under,
+)
 from training.report.text import shorten
 
 REFUSAL_SAMPLE = 2500  # rows whose answers are asked for refusals: 1 to 2 ms each
@@ -32,8 +50,11 @@ EXAMPLE_CHARACTERS = 400
 SHOWN_FINDINGS = 1000
 SHOWN_GROUPS = 20
 SHOWN_OVERLAPS = 1000
+SHOWN_CONTRADICTIONS = 20
+SHOWN_LABELS = 100
 MOST_LANGUAGES = 40
-LABEL_CHARACTERS = 40
+SAME_AS = "the same as "  # before the place of the row that an exact duplicate repeats
+QUOTING = (CONTROL, "unknown role", "duplicated key")  # findings whose detail quotes the row
 PARTS = ("prompt", "chosen", "rejected")
 LABELS = {"topics": "topic", "faults": "fault"}
 
@@ -48,10 +69,11 @@ class Survey:
     turns: Counter = field(default_factory=Counter)
     systems: int = 0
     asked_refusals: int = 0
-    labels: dict[str, Counter] = field(default_factory=lambda: {name: Counter() for name in LABELS})
+    labels: dict[str, Labels] = field(default_factory=lambda: {name: Labels() for name in LABELS})
     characters: dict[str, Lengths] = field(default_factory=lambda: {part: Lengths() for part in PARTS})
     source: Lengths = field(default_factory=Lengths)
     language: Lengths = field(default_factory=Lengths)  # number of each pair's language among `languages`' keys
+    contradictions: Contradictions = field(default_factory=Contradictions)
     examples: dict[tuple[str, str], list[dict[str, str]]] = field(default_factory=lambda: defaultdict(list))
 
     def note(self, section: str, kind: str, pair: Pair, language: str) -> None:
@@ -76,7 +98,7 @@ def survey(pairs: Sequence[Pair]) -> Survey:
     for number, pair in enumerate(pairs):
         language = language_of(pair)[:LABEL_CHARACTERS]
         if language not in numbers and len(numbers) >= MOST_LANGUAGES:  # labels that are no languages
-            language = "other"
+            language = OTHER
         found.pairs += 1
         found.languages[language] += 1
         found.language.add(numbers.setdefault(language, len(numbers)))
@@ -85,11 +107,12 @@ def survey(pairs: Sequence[Pair]) -> Survey:
         found.systems += pair.prompt[0]["role"] == "system"
         for name, key in LABELS.items():
             if key in pair.labels:
-                found.labels[name][pair.labels[key]] += 1
+                found.labels[name].add(pair.labels[key])
+        found.contradictions.add(pair)
         found.characters["prompt"].add(sum(len(message["content"]) for message in pair.prompt))
         found.characters["chosen"].add(len(pair.chosen))
         found.characters["rejected"].add(len(pair.rejected))
-        kind, mixing = contrast.language_contrast(pair)
+        kind, mixing = ("unclear", "neither") if contrast.is_foreign(language) else contrast.language_contrast(pair)
         found.note("contrast", kind, pair, language)
         found.note("mixing", mixing, pair, language)
         found.note("emoji", contrast.emoji_contrast(pair), pair, language)
@@ -111,12 +134,18 @@ class Measured:
 
 
 def data_report(
-    data: Preferences, found: Survey, relations: Relations, read_sha256: str, measured: Measured | None = None
+    data: Preferences,
+    found: Survey,
+    relations: Relations,
+    read_sha256: str,
+    measured: Measured | None = None,
+    held_out: Preferences | None = None,
 ) -> dict[str, Any]:
     """Everything that is known of the pairs that are trained on, and of every row that is not, by reason.
 
     `data` holds the pairs that are trained on, `found` what survey() counted of them, `relations` which belong together;
-    `read_sha256` is the digest of all pairs that were read, before encoding. Without `measured` nothing is said in tokens.
+    `read_sha256` is the digest of all pairs that were read, before encoding; `held_out`: those to validate on, where there are
+    any: `rows` are `kept`, `validation.pairs` and `dropped` together. Without `measured` nothing is said in tokens.
     `suggested_max_length` is null where nothing was cut.
     """
     characters = {part: lengths.numbers() for part, lengths in found.characters.items()}
@@ -128,27 +157,29 @@ def data_report(
         "sources": data.sources,
         "dropped": dict(data.dropped),
         "languages": {name: found.languages[name] for name in by_size(found.languages)},
-        **{name: most_common(counts) for name, counts in found.labels.items()},
+        **{name: labels.first(SHOWN_LABELS) for name, labels in found.labels.items()},
         "multi_turn": found.pairs - found.turns[1],
         "with_system": found.systems,
         "turns": {str(turns): count for turns, count in sorted(found.turns.items())},
         "characters": {part: summary(values) for part, values in characters.items()},
         **contrasts(found),
-        "duplicates": duplicates(data, relations),
+        "duplicates": duplicates(data, relations) | contradictions(data, found),
         "overlap": [shown_overlap(one) for one in data.overlaps[:SHOWN_OVERLAPS]],
-        "findings": [shown_finding(one, data.sources) for one in data.log.first[:SHOWN_FINDINGS]],
+        "findings": findings(data),
         "findings_in_all": len(data.log),
         "length_bias": {"characters": longer_bias(characters["chosen"], characters["rejected"]), "tokens": None},
     }
+    if held_out is not None:
+        report["validation"] = held_out_report(held_out)
     if measured is None:
         histograms = {"unit": "characters"} | {part: histogram(values) for part, values in characters.items()}
-        return report | {"histograms": histograms} | by_kind(data, found, None)
-    tokens = token_report(data, found, measured)
+        return report | {"histograms": histograms} | by_kind(data, found, None, held_out)
+    tokens = token_report(measured)
     report["length_bias"]["tokens"] = tokens.pop("length_bias_in_tokens")
-    return report | tokens
+    return report | tokens | by_kind(data, found, measured.encoded.lengths.sum(1), held_out)
 
 
-def token_report(data: Preferences, found: Survey, measured: Measured) -> dict[str, Any]:
+def token_report(measured: Measured) -> dict[str, Any]:
     """The part of the report that is in tokens."""
     encoding, recipe = measured.encoding, measured.recipe
     lengths = dict(zip(PARTS, measured.encoded.lengths.T, strict=True))  # int32
@@ -160,14 +191,13 @@ def token_report(data: Preferences, found: Survey, measured: Measured) -> dict[s
         "cut_tokens": dict(+encoding.cut_tokens),
         "max_length": recipe.max_length,
         "suggested_max_length": suggested_max_length(encoding.whole_lengths, recipe.max_length),
-        "lost_to_max_length": lost(encoding, recipe.max_length, total),
+        "lost_to_max_length": lost(encoding, recipe.max_length),
         "tokens": {part: summary(values) for part, values in lengths.items()},
         "tokens_per_pass": total,
         "chosen_longer": {"value": bias["value"], "n": bias["n"]},
         "length_bias_in_tokens": bias,
         "histograms": {"unit": "tokens"} | {part: histogram(values) for part, values in lengths.items()},
         "cost": estimate(prompt, chosen, rejected, recipe, measured.shape, measured.device),
-        **by_kind(data, found, sum(lengths.values())),
     }
 
 
@@ -196,51 +226,57 @@ def contrasts(found: Survey) -> dict[str, Any]:
     return report
 
 
-def by_size(counts: Counter) -> list[str]:
-    """The keys, the most frequent first, by name where they are as frequent."""
-    return sorted(counts, key=lambda name: (-counts[name], name))
-
-
-def by_kind(data: Preferences, found: Survey, tokens: np.ndarray | None) -> dict[str, Any]:
+def by_kind(
+    data: Preferences, found: Survey, tokens: np.ndarray | None, held_out: Preferences | None
+) -> dict[str, Any]:
     """by_source and by_language: pairs, what they teach, tokens of a pass (null where there are none)."""
     sources, languages = found.source.numbers(), found.language.numbers()
-    names = list(dict.fromkeys(found.languages))
+    numbers = {name: number for number, name in enumerate(found.languages)}
+    names = by_size(found.languages)
+    held = Counter(pair.source for pair in held_out.pairs) if held_out is not None else Counter()
 
     def of(mask: np.ndarray) -> dict[str, Any]:
-        held = [found.characters[part].numbers()[mask] for part in PARTS]
+        characters = [found.characters[part].numbers()[mask] for part in PARTS]
         return {
             "pairs": int(mask.sum()),
-            "characters_per_pair": round(float(np.mean(sum(held))), 1) if mask.any() else None,
+            "characters_per_pair": round(float(np.mean(sum(characters))), 1) if mask.any() else None,
             "tokens": None if tokens is None else int(tokens[mask].sum(dtype=np.int64)),
         }
 
     return {
         "by_source": [
             {"path": str(source["path"]), "name": source.get("name"), "rows": source["rows"], "languages": {
-                name: int(((sources == number) & (languages == index)).sum()) for index, name in enumerate(names)
-            }} | of(sources == number)
+                name: int(((sources == number) & (languages == numbers[name])).sum()) for name in names
+            }} | of(sources == number) | {"held_out": held[number]}
             for number, source in enumerate(data.sources)
         ],
         "by_language": {
-            name: of(languages == index) | {"teaches": found.counts["contrast"][name]["teaches"]}
-            for index, name in enumerate(names)
+            name: of(languages == numbers[name]) | {"teaches": found.counts["contrast"][name]["teaches"]}
+            for name in names
         },
     }  # fmt: skip
 
 
-def lost(encoding: Encoding, max_length: int, kept_tokens: int) -> dict[str, Any]:
-    """What max_length takes away: pairs that are longer, cut or left out, and tokens, each with its share."""
+def lost(encoding: Encoding, max_length: int) -> dict[str, Any]:
+    """What max_length takes away: pairs that are longer, cut or left out, and tokens, each with its share.
+
+    `tokens_lost` are `tokens_cut` from pairs that stay and `tokens_left_out` with pairs that do not fit; their share is of these
+    and of what is left of all pairs, those to validate on too. What is left out for another reason is no loss to the length.
+    """
     whole = np.asarray(encoding.whole_lengths, dtype=np.int64)
-    cut = sum(encoding.cut_tokens.values())
+    cut, left_out = encoding.cut_tokens.total(), encoding.lost_tokens.total()
+    every = int(encoding.pairs.lengths.sum(dtype=np.int64)) + cut + left_out
     longer = int((whole > max_length).sum())
     return {
         "pairs_longer": longer,
         "share_of_pairs": longer / len(whole) if len(whole) else 0.0,
-        "pairs_left_out": len(encoding.left_out),
+        "pairs_left_out": sum(encoding.dropped[reason] for reason in TOO_LONG),
         "prompts_cut": encoding.cut["prompts"],
         "responses_cut": encoding.cut["responses"],
         "tokens_cut": cut,
-        "share_of_tokens": cut / (kept_tokens + cut) if kept_tokens + cut else 0.0,
+        "tokens_left_out": left_out,
+        "tokens_lost": cut + left_out,
+        "share_of_tokens": (cut + left_out) / every if every else 0.0,
     }
 
 
@@ -264,6 +300,13 @@ def duplicates(data: Preferences, relations: Relations) -> dict[str, Any]:
     }
 
 
+def contradictions(data: Preferences, found: Survey) -> dict[str, Any]:
+    """How many rows another contradicts, and the places of the first of them."""
+    rows, couples = found.contradictions.find(SHOWN_CONTRADICTIONS)
+    places = [{"one": data.pairs[i].where, "other": data.pairs[j].where} for i, j in couples]
+    return {"contradictions": rows, "contradictions_first": places}
+
+
 def near_groups(near: np.ndarray) -> list[list[int]]:
     """Indices of the pairs of each group of near duplicates, two at least, the largest group first."""
     values, counts = np.unique(near, return_counts=True)
@@ -278,12 +321,42 @@ def shown_overlap(overlap: dict[str, Any]) -> dict[str, Any]:
     return {key: shorten(value, 200) if isinstance(value, str) else value for key, value in found.items()}
 
 
-def shown_finding(finding: Any, sources: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """A finding without long texts of the data, and without the folders of this machine inside its words."""
-    record = {key: str(getattr(finding, key)) for key in ("where", "reason", "detail", "fix")}
-    for source in sources:
-        record["detail"] = record["detail"].replace(f"{Path(source['path']).parent}/", "")
+def findings(data: Preferences, texts: bool = False) -> list[dict[str, str]]:
+    """The first findings. For the record without texts of the data; with `texts`, for the page, with what was found."""
+    overlaps = {one["where"]: one for one in data.overlaps}
+    return [shown_finding(one, data.sources, overlaps, texts) for one in data.log.first[:SHOWN_FINDINGS]]
+
+
+def shown_finding(
+    finding: Finding, sources: Sequence[dict[str, Any]], overlaps: dict[str, dict[str, Any]], texts: bool
+) -> dict[str, str]:
+    """A finding with a detail that is short, names no folder of this machine and, but for `texts`, quotes nothing of a row."""
+    record = {key: getattr(finding, key) for key in ("where", "reason", "detail", "fix")}
+    if finding.reason == DUPLICATE and finding.detail.startswith(SAME_AS):
+        record["detail"] = SAME_AS + without_folder(finding.detail.removeprefix(SAME_AS), sources)
+    elif finding.reason == OVERLAP and not texts:
+        record["detail"] = overlap_words(overlaps.get(finding.where, {}))
+    elif finding.reason in QUOTING and not texts:
+        record["detail"] = ""
     return {key: shorten(text, 160) for key, text in record.items()}
+
+
+def overlap_words(overlap: dict[str, Any]) -> str:
+    """What an overlap is with, without the text that is shared: `13-gram in chosen of math gsm-7 (75%)`."""
+    if not overlap:
+        return ""
+    place = f" in {overlap['in']}" if overlap.get("in") else ""
+    return f"{overlap['rule']}{place} of {overlap['suite']} {overlap['id']} ({overlap['share']:.0%})"
+
+
+def without_folder(place: str, sources: Sequence[dict[str, Any]]) -> str:
+    """A place that begins with the whole path of a file or folder here, by its name alone; another as it is."""
+    for source in sources:
+        path = shown(str(Path(source["path"])))  # as the readers begin a place
+        here = source.get("folder") or not is_hub_data_set(source["path"])
+        if here and place.startswith(path) and place[len(path) :][:1] in ("", ":", "[", "/"):
+            return path.rpartition("/")[2] + place[len(path) :]
+    return place
 
 
 def suggested_max_length(whole_lengths: Sequence[int], max_length: int) -> dict[str, int] | None:
@@ -299,5 +372,6 @@ def suggested_max_length(whole_lengths: Sequence[int], max_length: int) -> dict[
 
 def held_out_report(data: Preferences) -> dict[str, Any]:
     """What data_report.json says of the pairs to validate on."""
-    languages = Counter(language_of(pair) for pair in data.pairs)
-    return {"pairs": len(data.pairs), "sha256": data.sha256, "languages": dict(languages)}
+    counts = Counter(language_of(pair)[:LABEL_CHARACTERS] for pair in data.pairs)
+    languages = under(first_names(dict(counts.most_common()), MOST_LANGUAGES), counts)
+    return {"pairs": len(data.pairs), "sha256": data.sha256, "languages": languages}

@@ -31,6 +31,7 @@ from training.preferences import Pair
 
 LANGUAGE_CLASSES = ("teaches", "against", "both", "neither", "unclear", "other_asked")
 SIDES = ("only_chosen", "only_rejected", "both", "neither")
+ZH_OR_EN = frozenset({"zh", "zho", "chi", "cmn", "cn", "en", "eng"})
 ZH_SHARE = 0.75  # of the words: as eval's rule
 HEAD = 300  # characters in which the opening of an answer is looked for
 ASKING = 600  # characters of each end of a prompt in which a wish for another language is looked for
@@ -119,6 +120,12 @@ def language_contrast(pair: Pair) -> tuple[str, str]:
     good, bad = chosen.main == wanted, rejected.main == wanted
     found = "both" if good and bad else "teaches" if good else "against" if bad else "neither"
     return found, side(good and chosen.mixed, bad and rejected.mixed)
+
+
+def is_foreign(language: str) -> bool:
+    """Whether a row's language is named as neither Chinese nor English, by its code: its prompt is not to be judged as either."""
+    code = re.split("[-_]", language.lower())[0]
+    return code == "other" or (re.fullmatch("[a-z]{2,3}", code) is not None and code not in ZH_OR_EN)
 
 
 def prompt_language(question: str) -> str | None:

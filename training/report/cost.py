@@ -24,6 +24,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -109,17 +110,24 @@ def shape_of(source: Source) -> Shape | None:
 
 
 def config_shape(config: dict[str, Any]) -> Shape | None:
-    """The shape by the words of Llama's config, which most decoders use; None without them or with experts."""
+    """The shape by the words of Llama's config, which most decoders use; None without them, with experts, or with sizes by layer."""
     if any(config.get(key) for key in ("num_local_experts", "num_experts", "n_routed_experts")):
         return None
     try:
         hidden, heads = config["hidden_size"], config["num_attention_heads"]
         width = config.get("head_dim") or hidden // heads
-        keys = width * (config.get("num_key_value_heads") or heads)
-        layers, inner = config["num_hidden_layers"], config["intermediate_size"]
-        return Shape(layers, hidden, width * heads, keys, inner, config["vocab_size"])
+        key_heads = config.get("num_key_value_heads") or heads
+        layers, inner, words = config["num_hidden_layers"], config["intermediate_size"], config["vocab_size"]
     except (KeyError, TypeError, ZeroDivisionError):
         return None
+    if not all(map(is_size, (hidden, heads, width, key_heads, layers, inner, words))):
+        return None
+    return Shape(layers, hidden, width * heads, width * key_heads, inner, words)
+
+
+def is_size(value: Any) -> bool:
+    """A whole number above 0, numpy's (of a GGUF file) too; a config may say null, or a list with a size for each layer."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and value > 0
 
 
 def gguf_shape(path: Any) -> Shape | None:

@@ -14,13 +14,15 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from training.preferences import Pair
+from training.preferences import Pair, Preferences
+from training.preferences.loading import OVERLAP
 from training.preferences.relations import Relations
 from training.report import charts
 from training.report.alarms import alarms, percent, tongue
-from training.report.build import SHOWN_GROUPS, Survey, near_groups
+from training.report.build import SHOWN_GROUPS, Survey, findings, near_groups
 from training.report.contrast import LANGUAGE_CLASSES, SIDES
 from training.report.cost import between
+from training.report.statistics import few_rows, first_names, under
 from training.report.text import shorten, visible
 
 HERE = Path(__file__).parent
@@ -28,6 +30,8 @@ PARTS = ("prompt", "chosen", "rejected")
 MEMBERS = 4  # of a group of near duplicates that are shown
 QUESTION = 220  # characters of a prompt that are shown of a duplicate
 OVERLAPS = 500
+LANGUAGES = 4  # of a source, the rest in one number
+CONTRASTS = 8  # languages with a row of their own
 CLASSES = {
     "teaches": "Teaches it: chosen is in the prompt's language, rejected is not",
     "against": "Teaches against it: rejected is in the prompt's language, chosen is not",
@@ -57,8 +61,8 @@ SECTIONS = {
 }
 
 
-def page(report: dict[str, Any], found: Survey, relations: Relations, pairs: Sequence[Pair], name: str) -> str:
-    """The page. `report` is data_report.json, `found` and `relations` what it was made of, `pairs` those that are trained on."""
+def page(report: dict[str, Any], found: Survey, relations: Relations, data: Preferences, name: str) -> str:
+    """The page. `report` is data_report.json, `found` and `relations` what it was made of, `data` the pairs that are trained on."""
     style = Markup((HERE / "page.css").read_text(encoding="utf-8"))
     return (
         environment()
@@ -81,9 +85,12 @@ def page(report: dict[str, Any], found: Survey, relations: Relations, pairs: Seq
             histograms=charts.histograms(report["histograms"], PARTS),
             dropped=charts.bars(dict(Counter(report["dropped"]).most_common())),
             padded=padded(report),
-            groups=groups(relations, pairs),
-            twins=twins(relations, pairs),
+            groups=groups(relations, data.pairs),
+            twins=twins(relations, data.pairs),
             overlaps=report["overlap"][:OVERLAPS],
+            overlaps_in_all=report["dropped"].get(OVERLAP, 0),
+            findings=findings(data, texts=True),
+            languages=first_names(report["languages"], LANGUAGES),
         )
     )
 
@@ -107,9 +114,10 @@ def environment() -> Environment:
         "percent": percent,
         "tongue": tongue,
         "number": number,
+        "few_rows": lambda rows: few_rows(rows, CONTRASTS),
         "short": lambda text: shorten(text, QUESTION),
     }
-    made.globals |= {"stacked": charts.stacked, "between": between, "bars": charts.bars}
+    made.globals |= {"stacked": charts.stacked, "between": between, "bars": charts.bars, "under": under}
     return made
 
 

@@ -1,17 +1,22 @@
 """Accumulators that are fed one value at a time: counts by label, and lengths with histogram, quantiles, mean and maximum.
 
-What they hold does not grow with the texts: 4 bytes a row for each kind of length, so that quantiles are exact.
+What they hold does not grow with the texts: 4 bytes a row for each kind of length, so that quantiles are exact, and a bounded
+number of labels.
 """
 
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 Z = 1.959963984540054  # normal quantile of a two-sided 95 % interval
+MOST_LABELS = 10_000  # different ones that are counted apart
+LABEL_CHARACTERS = 40
+OTHER = "other"  # language, or languages
+OTHERS = "(others)"  # labels
 QUANTILES = {"p5": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95, "p99": 0.99}
 
 
@@ -39,13 +44,26 @@ class Lengths:
         """A view of all of them, int32, in the order in which they came; to be let go of before the next `add`."""
         return np.frombuffer(self._values, dtype=np.int32) if self._values else np.zeros(0, np.int32)
 
-    def summary(self) -> dict[str, float] | None:
-        """n, sum, mean, max and QUANTILES; None where there is none."""
-        return summary(self.numbers())
 
-    def histogram(self) -> dict[str, list[int]] | None:
-        """`edges` and `counts`, see histogram(); None where there is no length."""
-        return histogram(self.numbers())
+class Labels:
+    """How often each label was seen; of more than MOST_LABELS different ones, those that came later count as others."""
+
+    def __init__(self) -> None:
+        self._counts: Counter = Counter()
+        self._others = 0
+
+    def add(self, label: str) -> None:
+        label = label[:LABEL_CHARACTERS]
+        if label in self._counts or len(self._counts) < MOST_LABELS:
+            self._counts[label] += 1
+        else:
+            self._others += 1
+
+    def first(self, most: int) -> dict[str, int]:
+        """The `most` most frequent, the largest first, and the rest under OTHERS."""
+        counts = dict(self._counts.most_common(most))
+        rest = self._counts.total() + self._others - sum(counts.values())
+        return counts | ({OTHERS: counts.get(OTHERS, 0) + rest} if rest else {})
 
 
 def summary(values: np.ndarray) -> dict[str, float] | None:
@@ -89,6 +107,27 @@ def longer_bias(chosen: np.ndarray, rejected: np.ndarray) -> dict[str, Any] | No
     }
 
 
-def most_common(counts: Counter, most: int | None = None) -> dict[str, int]:
-    """The counts as a dict, the largest first."""
-    return dict(counts.most_common(most))
+def by_size(counts: Mapping[str, int]) -> list[str]:
+    """The languages, the most frequent first, by name where they are as frequent, and OTHER last."""
+    return sorted(counts, key=lambda name: (name == OTHER, -counts[name], name))
+
+
+def first_names(counts: Mapping[str, Any], most: int) -> list[str]:
+    """The first `most` languages, and OTHER where there are more."""
+    named = [name for name in counts if name != OTHER]
+    return named[:most] + ([OTHER] if len(named) > most or OTHER in counts else [])
+
+
+def under(names: Iterable[str], counts: Mapping[str, int]) -> dict[str, int]:
+    """The counts of these languages; where OTHER is one of them, it has all the rest."""
+    found = {name: counts.get(name, 0) for name in names}
+    return found | ({OTHER: sum(counts.values()) - sum(found.values()) + found[OTHER]} if OTHER in found else {})
+
+
+def few_rows(rows: Mapping[str, Mapping[str, int]], most: int) -> dict[str, dict[str, int]]:
+    """The counts of the first `most` languages, those of the rest added up under OTHER."""
+    names = first_names(rows, most)
+    found: dict[str, Counter] = {name: Counter() for name in names}
+    for name, counts in rows.items():
+        found[name if name in found else OTHER].update(counts)
+    return {name: dict(counts) for name, counts in found.items()}

@@ -5,9 +5,13 @@ from typing import Any
 
 from training.report.alarms import alarms, percent, tongue
 from training.report.cost import between
+from training.report.statistics import few_rows, first_names, under
 from training.report.text import pad, shorten, visible, wrap, wrap_path
 
 COLUMNS = 80
+CELL = 10  # columns of a number of a source
+SHOWN_LANGUAGES = 2  # of a source, the rest in one number
+SHOWN_CONTRASTS = 8  # languages
 WIDTHS = (10, 10, 10, 10, 10, 13)
 BARS, PLAIN_BARS = " ▁▂▃▄▅▆▇█", " .:-=+*#@"
 PLAIN = str.maketrans(
@@ -46,6 +50,7 @@ def can_write(text: str, encoding: str) -> bool:
 def lines(report: dict[str, Any], name: str, bars: bool = True) -> list[str]:
     """The table, a line each, none wider than COLUMNS."""
     head = f"{report['rows']:,} rows → {report['kept']:,} kept"
+    head += f", {report['validation']['pairs']:,} held out" if "validation" in report else ""
     title = pad(wrap_path(visible(name), COLUMNS - len(head) - 2), COLUMNS - len(head)) + head
     parts = [[title], warnings(report), sources(report), contrasts(report), lengths(report, bars), costs(report)]
     return "\n\n".join("\n".join(part) for part in parts if part).split("\n")
@@ -62,12 +67,20 @@ def warnings(report: dict[str, Any]) -> list[str]:
 
 def sources(report: dict[str, Any]) -> list[str]:
     """A row a source, and how the pairs are made."""
-    table = [pad("source", 42) + "".join(pad(word, 12, True) for word in ("rows", "kept", "zh / en"))]
+    languages = first_names(report["languages"], SHOWN_LANGUAGES)
+    held = ["held out"] if "validation" in report else []
+    heads = ["rows", "kept", *held, *map(tongue, languages)]
+    room = COLUMNS - CELL * len(heads)
+
+    def row(name: str, cells: list[str]) -> str:
+        return pad(name, room) + "".join(pad(cell, CELL, True) for cell in cells)
+
+    table = [row("source", [visible(head) for head in heads])]
     for source in report["by_source"][:12]:
-        languages = f"{source['languages'].get('zh', 0):,} / {source['languages'].get('en', 0):,}"
-        cells = (f"{source['rows']:,}", f"{source['pairs']:,}", languages)
+        numbers = [source["rows"], source["pairs"], *([source["held_out"]] if held else [])]
+        numbers += under(languages, source["languages"]).values()
         path = source["path"] + (f" {source['name']}" if source["name"] else "")
-        table.append(pad("  " + wrap_path(visible(path), 38), 42) + "".join(pad(cell, 12, True) for cell in cells))
+        table.append(row("  " + wrap_path(visible(path), room - 4), [f"{number:,}" for number in numbers]))
     if len(report["by_source"]) > 12:
         table.append(f"  … and {len(report['by_source']) - 12:,} more")
     table.append(f"  {report['multi_turn']:,} with several turns, {report['with_system']:,} with a system turn")
@@ -83,10 +96,10 @@ def contrasts(report: dict[str, Any]) -> list[str]:
     heads = ("teaches", "against", "both", "neither", "unclear", "other asked")
     kinds = ("teaches", "against", "both", "neither", "unclear", "other_asked")
     table = [pad("language", 14) + "".join(pad(head, width, True) for head, width in zip(heads, WIDTHS, strict=True))]
-    for name, counts in report["contrast"]["by_language"].items():
+    for name, counts in few_rows(report["contrast"]["by_language"], SHOWN_CONTRASTS).items():
         cells = [f"{counts[kind]:,}" for kind in kinds]
         table.append(
-            pad(f"  {tongue(name)}", 14) + "".join(pad(c, w, True) for c, w in zip(cells, WIDTHS, strict=True))
+            pad(f"  {visible(tongue(name))}", 14) + "".join(pad(c, w, True) for c, w in zip(cells, WIDTHS, strict=True))
         )
     sides = ("only_chosen", "only_rejected", "both", "neither")
     heads = ("chosen only", "rejected only", "both", "neither")

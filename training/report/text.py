@@ -1,12 +1,12 @@
 """Text of the data as it is shown: short, and with whatever hides or moves text spelled out as code points.
 
-The rule is that of the report on evaluations (eval/report/visible_text.py), a pure function that must not be written twice: the
+The rule is that of the report on evaluations (eval/visible_text.py), a pure function that must not be written twice: the
 map of the design (pyproject.toml) lets this module import it.
 """
 
 import unicodedata
 
-from eval.report.visible_text import visible
+from eval.visible_text import visible
 
 __all__ = ["pad", "shorten", "visible", "width", "wrap", "wrap_path"]
 

@@ -6,8 +6,10 @@ import numpy as np
 
 from training.preferences import Pair, Preferences
 from training.preferences.findings import Finding, FindingLog
+from training.preferences.loading import OVERLAP as OVERLAPS
 from training.preferences.relations import Relations
 
+SHARED = "a piece of the data that a suite shares"
 ROWS = (
     ("长城有多长？", "长城全长两万多公里。", "The Great Wall is over 20,000 km long."),
     ("水在几度沸腾？", "在标准大气压下是一百度。", "标准大气压下是九十度。"),
@@ -36,10 +38,12 @@ def made(rows=ROWS, findings=(), overlaps=(), near=None, twins=()):
     log = FindingLog()
     for finding in findings:
         log.add(finding)
+    for overlap in overlaps:
+        log.add(Finding(overlap["where"], OVERLAPS, f"13-gram in chosen: {SHARED}", "Remove the row."))
     pairs = pairs_of(rows)
-    sources = [{"path": "data/made.jsonl", "rows": len(rows) + len(findings), "kept": len(rows)}]
+    sources = [{"path": "data/made.jsonl", "rows": len(rows) + len(log), "kept": len(rows)}]
     groups = np.arange(len(rows)) if near is None else np.array(near)
-    data = Preferences(pairs, sources, Counter(log.counts), "0" * 64, log, list(overlaps))
+    data = Preferences(pairs, sources, Counter(log.counts), "0" * 64, log, list(overlaps)[: FindingLog.MOST])
     return data, Relations(groups, list(twins), groups, len(rows))
 
 

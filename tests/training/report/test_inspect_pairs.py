@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from command import UserError
+from command import UserError, WorkError
 from tests.conftest import ROOT
 from training import inspect_pairs
 
@@ -122,12 +122,45 @@ def test_an_output_that_cannot_be_written_is_told_before_anything_is_read(pairs,
         inspect_pairs.main([str(pairs), "--output", str(pairs)])
 
 
+@pytest.mark.parametrize("model", [None, "some-org/no-such-model"])
+@pytest.mark.parametrize("validation", [None, "pairs", "dataset"])
+def test_kept_held_out_and_dropped_add_up_to_the_rows(pairs, recipe, tmp_path, capsys, model, validation):
+    """With a tokenizer and without; rows that are dropped by the reading, by the length and by the split among them."""
+    own = tmp_path / "own.jsonl"
+    near = {**ROWS[0], "chosen": "不知道。"}
+    own.write_text(
+        "".join(json.dumps(row) + "\n" for row in ({"prompt": "别的", "chosen": "好。", "rejected": "ok"}, near, {}))
+    )
+    with pairs.open("a", encoding="utf-8") as stream:
+        stream.write(
+            json.dumps({"prompt": "长" * 90, "chosen": "好。", "rejected": "ok"}) + "\n" + json.dumps(ROWS[1]) + "\n"
+        )
+    more = {None: [], "pairs": ["--validation.pairs", "3"], "dataset": ["--validation.dataset", str(own)]}[validation]
+    more += ["--validation.every", "2"] if validation else []
+    more += ["--model", model] if model else []
+    assert inspect_pairs.main([str(recipe), "--output", str(tmp_path / "o"), "--device", "cpu", *more]) == 0
+    report = report_in(tmp_path / "o")
+    held = report.get("validation", {"pairs": 0})["pairs"]
+    assert held == {None: 0, "pairs": 3, "dataset": 1}[validation]
+    assert (
+        report["rows"]
+        == report["kept"] + held + sum(report["dropped"].values())
+        == (17 if validation == "dataset" else 14)
+    )
+    assert ("prompt fills max_length" in report["dropped"]) is (model is None)
+    assert sum(source["held_out"] for source in report["by_source"]) == held
+    assert sum(source["pairs"] for source in report["by_source"]) == report["kept"]
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].endswith(f"{report['kept']} kept, {held} held out" if validation else f"{report['kept']} kept")
+    if validation == "dataset":
+        assert [report["by_source"][1][key] for key in ("rows", "pairs", "held_out")] == [3, 0, 1]
+
+
 def test_a_model_that_is_not_here_is_said(pairs, recipe, tmp_path, capsys, monkeypatch):
     """A recipe's is left out of the report; one that was asked for by its name is an error."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(WorkError, match="some-org/no-such-model"):
         inspect_pairs.main([str(pairs), "--output", str(tmp_path / "o"), "--model", "some-org/no-such-model"])
-    recipe.write_text(recipe.read_text().replace(f"model: {yaml.safe_load(recipe.read_text())['model']}", "model: a/b"))
-    assert inspect_pairs.main([str(recipe), "--output", str(tmp_path / "o")]) == 0
+    assert inspect_pairs.main([str(recipe), "--output", str(tmp_path / "o"), "--model", "some-org/no-such-model"]) == 0
     assert "Lengths are in characters alone." in capsys.readouterr().err
     assert "tokens" not in report_in(tmp_path / "o")

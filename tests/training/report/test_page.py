@@ -1,13 +1,14 @@
 """The page: what it shows, and that no text of the data can do more on it than be read."""
 
 import json
+from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
 
 from tests import browser as chromium
 from tests.eval.hostile import HOSTILE
-from tests.training.report.made import OVERLAP, ROWS, finding, made
+from tests.training.report.made import OVERLAP, ROWS, SHARED, finding, made
 from training.preferences.text import is_unicode
 from training.report import charts
 from training.report.build import data_report, survey
@@ -19,7 +20,7 @@ def page_of(*arguments, **options):
     data, relations = made(*arguments, **options)
     found = survey(data.pairs)
     report = data_report(data, found, relations, data.sha256)
-    return page(report, found, relations, data.pairs, options.get("name", "made"))
+    return page(report, found, relations, data, options.get("name", "made"))
 
 
 class Reader(HTMLParser):
@@ -52,7 +53,7 @@ def hostile_page(text):
         pair.labels.update(topic=text, fault=text, language=text[:30])
     data.sources[0]["path"] = f"data/{text[:200]}"
     found = survey(data.pairs)
-    return page(data_report(data, found, relations, ""), found, relations, data.pairs, text[:500])
+    return page(data_report(data, found, relations, ""), found, relations, data, text[:500])
 
 
 HARMLESS = [Reader(hostile_page(text)) for text in ("harmless", "harmless 😀 words 好", "I cannot help with that.")]
@@ -85,17 +86,44 @@ def test_what_it_shows():
     )
     text = " ".join(" ".join(Reader(html).text).split())
     for part in (
-        "7 rows read",
+        "508 rows read",
         "5 pairs to train on",
         "empty turn 2",
         "made.jsonl:7",
         "13-gram",
         "score 0.90",
         "The first 500 of 501",
+        SHARED,
     ):
         assert part in text, part
     assert "The 1 largest groups" in text and "I'm sorry, but I cannot help" in text
     assert "Tokens were not measured" in text
+
+
+def test_what_is_held_out_has_a_place_in_the_head_and_in_the_table():
+    data, relations = made()
+    kept, held = data.only([0, 1, 2], Counter()), data.only([3, 4], Counter())
+    found = survey(kept.pairs)
+    report = data_report(kept, found, relations.only([0, 1, 2]), "", held_out=held)
+    text = " ".join(" ".join(Reader(page(report, found, relations.only([0, 1, 2]), kept, "made")).text).split())
+    assert "3 pairs to train on 2 held out to validate on" in text
+    assert "Rows Kept Held out Chinese English" in text and "data/made.jsonl 5 3 2 2 1" in text
+    assert "held out" not in "".join(Reader(page_of()).text).lower()
+
+
+def test_other_languages_have_columns_of_their_own_and_nothing_else_is_called_english():
+    data, relations = made([("Où ?", "Là.", "Ici.")] * 5)
+    for number, pair in enumerate(data.pairs):
+        pair.labels["language"] = ("fr", "fr", "fr", "de", "de")[number]
+    found = survey(data.pairs)
+    html = page(data_report(data, found, relations, ""), found, relations, data, "made")
+    text = " ".join(" ".join(Reader(html).text).split())
+    assert "Rows Kept fr de Characters" in text and "data/made.jsonl 5 5 3 2" in text and "3 fr 2 de" in text
+
+
+def test_rows_that_contradict_one_another_are_named():
+    text = " ".join("".join(Reader(page_of([("p", "a", "b"), ("p", "b", "a")])).text).split())
+    assert "made.jsonl:1 and made.jsonl:2" in text and "pull in both directions" in text
 
 
 def test_an_empty_class_has_no_examples():

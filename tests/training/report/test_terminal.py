@@ -1,6 +1,7 @@
 """The table of the terminal: 80 columns, the alarming first, nothing that moves a cursor, and ASCII where it must be."""
 
 import io
+from collections import Counter
 
 import pytest
 
@@ -39,11 +40,33 @@ def test_what_is_alarming_comes_first():
     rows = [("长城有多长？", "很长，很长。", f"大约{n}米。") for n in range(60)]
     found = table(report_of(rows, findings=[finding(99)], overlaps=[OVERLAP]))
     head = " ".join(" ".join(found[:9]).split())
-    assert "61 rows → 60 kept" in found[0]
-    assert "1 of 61 rows dropped: empty turn 1." in head
+    assert "62 rows → 60 kept" in found[0] and "held out" not in found[0]
+    assert "2 of 62 rows dropped: empty turn 1, overlaps an eval suite 1." in head
     assert "language 1" in head and "removed before training" in head
     assert "None of 60 Chinese pairs teaches" in head
     assert all(line.startswith(("  !", "   ")) for line in found[2:6])
+
+
+def test_what_is_held_out_stands_in_the_head_and_beside_its_source():
+    data, relations = made()
+    kept = data.only([0, 1, 2], Counter())
+    report = data_report(kept, survey(kept.pairs), relations.only([0, 1, 2]), "", held_out=data.only([3, 4], Counter()))
+    found = table(report)
+    assert found[0].endswith("5 rows → 3 kept, 2 held out")
+    head = next(number for number, line in enumerate(found) if line.startswith("source"))
+    assert found[head].split()[1:] == ["rows", "kept", "held", "out", "Chinese", "English"]
+    assert found[head + 1].split() == ["data/made.jsonl", "5", "3", "2", "2", "1"]
+
+
+def test_every_language_is_counted():
+    data, relations = made([("Où ?", "Là.", "Ici.")] * 6)
+    for number, pair in enumerate(data.pairs):
+        pair.labels["language"] = ("fr", "fr", "fr", "de", "de", "it")[number]
+    found = table(data_report(data, survey(data.pairs), relations, ""))
+    head = next(number for number, line in enumerate(found) if line.startswith("source"))
+    assert found[head].split()[1:] == ["rows", "kept", "fr", "de", "other"]
+    assert found[head + 1].split()[1:] == ["6", "6", "3", "2", "1"]
+    assert "English" not in "\n".join(found)
 
 
 def test_data_that_teach_the_wrong_way_are_called_so():
