@@ -221,13 +221,8 @@ def write(folder: Path, report: dict[str, Any], found: Any, relations: Any, kept
 
     write_report(folder, report, page(report, found, relations, kept, name), kept.log)
     print_report(report, name, environment=dict(os.environ))
-<<<<<<< HEAD
-    print(
-        f"\n{shown(str(folder))}/: data_report.html to read, data_report.json, dropped.jsonl ({len(data.log):,} rows)"
-    )
-=======
-    print(f"\n{folder}/: data_report.html to read, data_report.json, dropped.jsonl ({len(kept.log):,} rows)")
->>>>>>> 2cd5ad6
+    place = shown(str(folder))
+    print(f"\n{place}/: data_report.html to read, data_report.json, dropped.jsonl ({len(kept.log):,} rows)")
 
 
 if __name__ == "__main__":
