@@ -100,7 +100,9 @@ def test_nothing_is_written_or_imported_unasked(recipe, tmp_path):
     assert train_in_a_fork(recipe, run, before=no_trackers, draw=True) == 0
     assert sorted(p.name for p in run.iterdir()) == [
         "checkpoints",
+        "data_report.html",
         "data_report.json",
+        "dropped.jsonl",
         "model",
         "recipe.yaml",
         "training.json",
