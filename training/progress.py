@@ -101,8 +101,8 @@ class StopOnSignal(TrainerCallback):
         self.before = {name: signal.signal(name, self._ask) for name in (signal.SIGINT, signal.SIGTERM)}
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.asked = any_process(self.asked, args.device)
-        if self.asked:
+        if any_process(self.asked, args.device):  # never set to False again: a signal may come while this is found out
+            self.asked = True
             control.should_save = True
             control.should_training_stop = True
 

@@ -232,6 +232,17 @@ def test_a_signal_that_comes_twice_at_once_is_one_wish(monkeypatch):
         stop._ask(signal.SIGINT, None)
 
 
+def test_a_signal_that_comes_while_the_others_are_asked_is_not_lost(monkeypatch):
+    from training import progress
+
+    stop, control = progress.StopOnSignal(), SimpleNamespace(should_save=False, should_training_stop=False)
+    monkeypatch.setattr(progress, "any_process", lambda asked, device: stop._ask(signal.SIGINT, None) or asked)
+    stop.on_step_end(SimpleNamespace(device="cpu"), None, control)
+    assert stop.asked and not control.should_training_stop  # too late for this step
+    stop.on_step_end(SimpleNamespace(device="cpu"), None, control)
+    assert control.should_save and control.should_training_stop
+
+
 def test_a_hollow_model_is_the_real_one_without_its_weights(place):
     """Ties, names, shapes and RoPE's frequencies as loaded; parameters at addresses of their own."""
     import torch

@@ -56,10 +56,10 @@ def test_what_sleeps_is_told_from_what_computes(monkeypatch):
     ],
 )
 def test_two_at_once_end_in_time(text, reason):
-    """With the limits as they are: 8 s of CPU time each, on two cores; right code beside them passes."""
+    """With the limits as they are: 8 s of CPU time each, 24 s of the clock, tried twice; right code beside them passes."""
     began = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
         first, second, right = pool.map(python, [text, text, RIGHT])
     assert first.score == second.score == 0.0 and right.score == 1.0
     assert reason in first.reason and reason in second.reason
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 100  # 16 s on two free cores
