@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.conftest import free_ports
+from tests.conftest import free_ports, tried_again
 from tests.inference.demo_browser import Visitor, find
 
 gr = pytest.importorskip("gradio", reason="needs requirements-demo.txt")
@@ -100,6 +100,7 @@ def clear(visitor) -> None:
     visitor.wait("!document.querySelector('.bot.message') && document.querySelector('#status').innerText.trim() === ''")
 
 
+@tried_again
 def test_both_sides_answer_a_chinese_prompt_and_the_same_seed_answers_the_same(visitor, tiny_url, tmp_path):
     visitor.visit(tiny_url)
     ask(visitor, QUESTION)

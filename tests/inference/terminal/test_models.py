@@ -12,6 +12,7 @@ import pytest
 from inference import chat, export_gguf
 from inference.llama_cpp.engine import available
 from inference.runtime import open_engine
+from tests.conftest import tried_again
 from tests.inference.terminal.pseudo_terminal import CTRL_C, CTRL_D, ENTER, PseudoTerminal
 
 CONTEXT = 32_768
@@ -124,6 +125,7 @@ def test_turns_that_do_not_fit_are_left_out_and_a_message_that_does_not_is_refus
 
 
 @pytest.mark.parametrize("kind", ["folder", "adapter", "llama.cpp"])
+@tried_again
 def test_ctrl_c_stops_a_streaming_answer_and_the_chat_goes_on(kind, models, tmp_path):
     skip_without_llama_cpp(kind)
     command = [sys.executable, "-m", "inference.chat", *models[kind], "--temperature", "0", "--max-new-tokens", "30000"]

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from tests.conftest import tried_again
 from tests.inference.terminal.pseudo_terminal import (
     ALT_ENTER,
     BACKSPACE,
@@ -108,6 +109,7 @@ def test_ctrl_c_stops_an_answer_and_not_the_program(chat):
     assert "2 turns" in chat.wait_for("2 turns") and chat.process.poll() is None
 
 
+@tried_again
 def test_ctrl_c_before_an_answer_gives_the_question_back(start):
     terminal = start(CHAT_READING=json.dumps({"很长的\n问题": 60}))
     terminal.wait_for("0 turns")
