@@ -55,7 +55,7 @@ def build_trainer(
 
     from training.early_stopping import Validate
     from training.optimizers import optimizer_class
-    from training.packing import count_steps, plan_steps
+    from training.plan import count_steps, plan_steps
     from training.progress import StopOnSignal, progress
     from training.trainer import ORPOTrainer
 

@@ -9,14 +9,13 @@ writes DIR/ (default runs/NAME-data): data_report.json, data_report.html, and dr
 
 import argparse
 import dataclasses
-import difflib
 import os
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from command import UserError, run_command
+from command import UserError, did_you_mean, run_command
 from inference.loading import Source, resolve
 from run_folder import FILES_OF_PAIRS, is_hub_data_set
 from training.preferences.text import shown
@@ -122,9 +121,7 @@ def check_flags(overrides: list[str]) -> None:
     for word in overrides:
         flag = word.partition("=")[0]
         if flag.startswith("--") and flag[2:].partition(".")[0].replace("-", "_") not in KEYS:
-            near = difflib.get_close_matches(flag, [*flags, *(f"--{key}" for key in KEYS)], n=1)
-            hint = f"did you mean {near[0]}?" if near else "see --help."
-            raise UserError(f"unknown flag {flag}; {hint}")
+            raise UserError(f"unknown flag {flag}{did_you_mean(flag, [*flags, *(f'--{key}' for key in KEYS)])}")
 
 
 def keys_for(path: str, asked: dict[str, Any]) -> dict[str, Any]:

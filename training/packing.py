@@ -10,7 +10,6 @@ import torch
 
 from training.attention import Span
 from training.encoded_pairs import EncodedPair
-from training.plan import count_steps, pack_step, plan_steps  # noqa: F401  the trainer and its tests take them from here
 
 PARTS = ("prompt", "chosen", "rejected")
 

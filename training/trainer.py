@@ -25,7 +25,8 @@ from training.checkpoints import make_room, publish, told_write_failure, what_is
 from training.encoded_pairs import EncodedPair
 from training.health import Diverged, loss_limit, reason_to_stop
 from training.memory import ActivationBudget
-from training.packing import collate, pack_step
+from training.packing import collate
+from training.plan import pack_step
 from training.projection import check_projectable, token_log_probs
 from training.scale import exchange, keep_fp32_where_it_counts, shard_on_cpu_too
 

@@ -56,17 +56,6 @@ def suite_chart(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"lanes": lanes, "rate_ticks": ticks(0, 1, 5), "difference_ticks": ticks(-half, half, 5, signed=True)}
 
 
-def stacked(counts: dict[str, int]) -> list[dict[str, Any]]:
-    """A bar of 100 % cut by the counts, in their order, without the empty ones: {"key", "count", "x", "width"}."""
-    total, x, parts = sum(counts.values()), 0.0, []
-    for key, count in counts.items():
-        if count:
-            width = 100 * count / total
-            parts.append({"key": key, "count": count, "x": round(x, 3), "width": round(width, 3)})
-            x += width
-    return parts
-
-
 def direction(row: dict[str, Any]) -> str:
     """What the interval of a difference says: better, worse, other (neither is better), unclear (holds zero), "" (none)."""
     found = row["difference"]

@@ -5,19 +5,18 @@ It needs no network and no other file. Every text goes through `visible` and is 
 can run, load or restyle, whatever a mistake in the template might let through.
 """
 
-import hashlib
 import json
-from base64 import b64encode
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from eval.judge import RECORD, read_judgement
 from eval.meanings import meaning_of
+from eval.pages import environment, policy, stacked
 from eval.report import charts, figures
 from eval.report.items import CHANGES, VERDICTS, join, read_side, tally
 from eval.report.judgement import shown
@@ -71,34 +70,17 @@ def page(folder: Path, comparison: dict[str, Any]) -> str:
     )
 
 
-def policy(style: str, script: str) -> str:
-    """The Content-Security-Policy: this style, this script, nothing else."""
-    hashes = (b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
-    style_hash, script_hash = hashes
-    return (
-        f"default-src 'none'; style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
-    )
-    environment.filters |= {
+    made = environment(TEMPLATES)
+    made.filters |= {
         "visible": visible,
         "cell": figures.cell,
         "p_value": figures.p_value,
         "value": _value,
     }
-    environment.globals |= {"zh": _chinese, "meaning": _meaning, "LONG": LONG, "CHANGES": CHANGES}
-    environment.globals |= {"direction": charts.direction, "stacked": charts.stacked}
-    return environment
+    made.globals |= {"zh": _chinese, "meaning": _meaning, "LONG": LONG, "CHANGES": CHANGES}
+    made.globals |= {"direction": charts.direction, "stacked": stacked}
+    return made
 
 
 @cache

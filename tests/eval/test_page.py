@@ -11,6 +11,7 @@ import yaml
 
 from eval.judge import judge_folder
 from eval.meanings import meaning_of
+from eval.pages import stacked
 from eval.report import charts
 from eval.report.figures import p_value
 from eval.report.items import join, read_side, verdict_of
@@ -390,11 +391,11 @@ def test_direction(low, high, better, word):
 
 
 def test_a_bar_is_cut_by_its_counts():
-    assert charts.stacked({"a": 1, "b": 0, "c": 3}) == [
+    assert stacked({"a": 1, "b": 0, "c": 3}) == [
         {"key": "a", "count": 1, "x": 0.0, "width": 25.0},
         {"key": "c", "count": 3, "x": 25.0, "width": 75.0},
     ]
-    assert charts.stacked({"a": 0}) == []
+    assert stacked({"a": 0}) == []
 
 
 def test_p_values():

@@ -2,7 +2,8 @@
 
 from training.attention import Span
 from training.encoded_pairs import EncodedPair
-from training.packing import collate, count_steps, pack_step, plan_steps
+from training.packing import collate
+from training.plan import count_steps, pack_step, plan_steps
 
 
 def test_plan_has_exact_steps_and_sees_every_pair():

@@ -7,17 +7,6 @@ from typing import Any
 TICKS = 7  # labels below a histogram, at most
 
 
-def stacked(counts: dict[str, int]) -> list[dict[str, Any]]:
-    """A bar of 100 % cut by the counts, in their order, without the empty ones: {"key", "count", "x", "width"}."""
-    total, x, parts = sum(counts.values()), 0.0, []
-    for key, count in counts.items():
-        if count:
-            share = 100 * count / total
-            parts.append({"key": key, "count": count, "x": round(x, 3), "width": round(share, 3)})
-            x += share
-    return parts
-
-
 def histograms(found: dict[str, Any], parts: Iterable[str]) -> dict[str, Any]:
     """The histograms of `parts` on one axis of equal bins: {"ticks": [{"x", "label"}], "parts": {part: [{x, width, height, …}]}}.
 

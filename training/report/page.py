@@ -4,16 +4,15 @@ It needs no network, no script and no other file. Every text goes through `visib
 policy (Content-Security-Policy) allows its one style by its hash and nothing else: nothing in a row can run, load or restyle.
 """
 
-import hashlib
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
+from eval.pages import environment, policy, stacked
 from training.preferences import Pair, Preferences
 from training.preferences.loading import OVERLAP
 from training.preferences.relations import Relations
@@ -23,7 +22,7 @@ from training.report.build import SHOWN_GROUPS, Survey, findings, near_groups
 from training.report.contrast import LANGUAGE_CLASSES, SIDES
 from training.report.cost import between
 from training.report.statistics import few_rows, first_names, under
-from training.report.text import shorten, visible
+from training.report.text import shorten
 
 HERE = Path(__file__).parent
 PARTS = ("prompt", "chosen", "rejected")
@@ -65,7 +64,7 @@ def page(report: dict[str, Any], found: Survey, relations: Relations, data: Pref
     """The page. `report` is data_report.json, `found` and `relations` what it was made of, `data` the pairs that are trained on."""
     style = Markup((HERE / "page.css").read_text(encoding="utf-8"))
     return (
-        environment()
+        _environment()
         .get_template("page.html.jinja")
         .render(
             name=name,
@@ -95,21 +94,8 @@ def page(report: dict[str, Any], found: Survey, relations: Relations, data: Pref
     )
 
 
-def policy(style: str) -> str:
-    """The Content-Security-Policy: this style and nothing else."""
-    digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-
-
-def environment() -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
-    )
+def _environment() -> Environment:
+    made = environment(HERE)
     made.filters |= {
         "percent": percent,
         "tongue": tongue,
@@ -117,7 +103,7 @@ def environment() -> Environment:
         "few_rows": lambda rows: few_rows(rows, CONTRASTS),
         "short": lambda text: shorten(text, QUESTION),
     }
-    made.globals |= {"stacked": charts.stacked, "between": between, "bars": charts.bars, "under": under}
+    made.globals |= {"stacked": stacked, "between": between, "bars": charts.bars, "under": under}
     return made
 
 

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from eval.pages import stacked
 from tests import browser as chromium
 from tests.eval.hostile import HOSTILE
 from tests.training.report.made import OVERLAP, ROWS, SHARED, finding, made
@@ -133,7 +134,7 @@ def test_an_empty_class_has_no_examples():
 
 
 def test_the_places_of_marks():
-    assert charts.stacked({"a": 1, "b": 0, "c": 3}) == [
+    assert stacked({"a": 1, "b": 0, "c": 3}) == [
         {"key": "a", "count": 1, "x": 0.0, "width": 25.0},
         {"key": "c", "count": 3, "x": 25.0, "width": 75.0},
     ]
