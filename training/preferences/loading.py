@@ -1,8 +1,8 @@
 """From the sources of a recipe to the pairs to train on, with an account of every row. No torch here.
 
 Read row by row → each row into one form → what cannot be used dropped and counted → the mix drawn → in an order of its own.
-Which rows are taken and how they are ordered depends on their content and the seed, not on their place in a file, the number
-of processes, or what else was read. Pairs lie on disk (store.py): memory does not grow with their texts.
+Which rows are taken and how they are ordered depends on the rows' content, the sources' names and the seed, not on the order of
+rows or sources nor on the number of processes. Pairs lie on disk (store.py): memory does not grow with their texts.
 """
 
 import dataclasses
